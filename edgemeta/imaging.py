@@ -1,9 +1,10 @@
 """An image to the size that a graph takes: centre crop, then antialiased bilinear resizing.
 
-This is the reference for the C kernel: it reproduces Pillow's 8-bit `BILINEAR` bit for bit, in NumPy alone.
-A triangle filter, widened by the factor of the reduction, is applied along the rows and then along the columns;
-its weights are integers in units of 2^-22 and each pass rounds to 8 bits. Such sums are exact in float64,
-so a BLAS product gives the very integers that Pillow's loops give.
+This is the reference for the C kernel, in NumPy alone. A triangle filter, widened by the factor of the
+reduction, is applied along the rows and then along the columns; its weights are integers in units of 2^-22 and
+each pass rounds to 8 bits. That is Pillow's 8-bit `BILINEAR` bit for bit up to Pillow 12; Pillow 13 takes the
+columns first where that is quicker, and then differs by one level here and there. Such sums are exact in
+float64, so a BLAS product gives the very integers that Pillow's loops give.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MAX_SIDE = 1 << 16
 WEIGHT_BITS = 22
 # Float64 numbers held at a time (2 MiB), so that a photograph never exists as floats.
 CHUNK = 1 << 18
-# Longer lines are cut into blocks of outputs, because a weight matrix of their full length is nearly all zeros.
+# Longer lines are cut into blocks of outputs: a weight matrix of their full length is nearly all zeros.
 DENSE_LINE = 256
 BLOCK_OUTPUTS = 8
 
@@ -39,9 +40,9 @@ BLOCK_OUTPUTS = 8
 def fit(image: NDArray[Any], height: int, width: int, *, channels: str = "rgb") -> Pixels:
     """A uint8 image to RGB uint8 (height, width, 3): centre crop to the target's shape, then `resize`.
 
-    `image` is (H, W) or (H, W, 1) grey, which is replicated; (H, W, 3) colour; or (H, W, 4) colour with straight
-    alpha, which is laid over white: (c * a + 255 * (255 - a) + 127) // 255. `channels` ("rgb" or "bgr") is the
-    order of the colours in arrays with 3 or 4 channels. The crop is that of `crop_box`.
+    `image` is (H, W) or (H, W, 1) grey, which is replicated; (H, W, 3) colour; or (H, W, 4) colour with
+    straight alpha, which is laid over white: (c * a + 255 * (255 - a) + 127) // 255. `channels` ("rgb" or
+    "bgr") is the order of the colours in arrays with 3 or 4 channels. The crop is that of `crop_box`.
 
     Raises ImageError for any other shape, a dtype other than uint8, an empty or too large image or target.
     """
@@ -59,7 +60,7 @@ def resize(image: NDArray[Any], height: int, width: int, *, batch: bool = False)
     """Resize uint8 (H, W) or (H, W, C), C of 1, 3 or 4, to (height, width) or (height, width, C).
 
     With `batch=True` the image has a leading axis: (N, H, W) or (N, H, W, C), N of any size. Every channel is
-    resized for itself, alpha too. Equal to Pillow's `resize((width, height), BILINEAR)` of L and RGB images.
+    resized for itself, alpha too. L and RGB images come out as from Pillow's `resize(..., BILINEAR)`.
     Raises ImageError as `fit` does.
     """
     _check_target(height, width)
@@ -78,8 +79,9 @@ def crop_box(rows: int, columns: int, height: int, width: int) -> tuple[int, int
     """The centre crop of a rows x columns image with the shape of height x width: (left, top, right, bottom).
 
     One side is kept whole. The other is the exact length rounded to the nearest pixel, halves up, at least 1:
-    (2 * rows * width + height) // (2 * height) columns, or (2 * columns * height + width) // (2 * width) rows.
-    What is cut off is split evenly; the odd pixel is cut at the right or at the bottom.
+    (2 * rows * width + height) // (2 * height) columns where columns * height > rows * width, or else
+    (2 * columns * height + width) // (2 * width) rows. What is cut off is split evenly; the odd pixel is cut
+    at the right or at the bottom.
     """
     if columns * height > rows * width:
         kept_rows, kept_columns = rows, max(1, (2 * rows * width + height) // (2 * height))
@@ -90,7 +92,7 @@ def crop_box(rows: int, columns: int, height: int, width: int) -> tuple[int, int
 
 
 def check_pixels(image: Any) -> Pixels:
-    """`image` itself when it is a uint8 array (H, W) or (H, W, C) of a sane size; raises ImageError if not."""
+    """`image` itself if it is a uint8 array (H, W) or (H, W, C) of a sane size; raises ImageError if not."""
     if not isinstance(image, np.ndarray):
         raise ImageError(f"an image is a uint8 array, a path or a PIL image, not {type(image).__name__}")
     _check_dtype(image.dtype)
@@ -107,11 +109,11 @@ def check_pixels(image: Any) -> Pixels:
 def as_pixels(x: object, channels: str = "rgb") -> Pixels:
     """Whatever a user calls an image, as uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) in RGB(A) order.
 
-    `x` is a uint8 array, whose colours are in the order `channels`; a path (str or PathLike); or a PIL image. Files
-    and PIL images are RGB whatever `channels` says, and are turned as their EXIF orientation says. The result can
-    be a view of `x`; hand it to `fit` with its default order.
+    `x` is a uint8 array, whose colours are in the order `channels`; a path (str or PathLike); or a PIL image.
+    Files and PIL images are RGB whatever `channels` says, and are turned as their EXIF orientation says. The
+    result can be a view of `x`; hand it to `fit` with its default order.
 
-    Raises ImageError, which names the file; MissingDependencyError when a file is given and Pillow is missing.
+    Raises ImageError, which names the file; MissingDependencyError if a file is given and Pillow is missing.
     """
     if isinstance(x, np.ndarray):
         return _rgb_order(check_pixels(x), channels)
@@ -125,7 +127,7 @@ def as_pixels(x: object, channels: str = "rgb") -> Pixels:
     return check_pixels(x)
 
 
-# --- checks ---------------------------------------------------------------------------------------------------
+# --- checks -------------------------------------------------------------------------------------------------
 
 
 def _check_dtype(dtype: np.dtype[Any]) -> None:
@@ -133,9 +135,7 @@ def _check_dtype(dtype: np.dtype[Any]) -> None:
         return
     mend = "convert it to uint8, 0 to 255"
     if dtype.kind in "ui" and dtype.itemsize == 2:
-        mend = (
-            "divide 16-bit pixels by 257 (10 or 12 bits: by 4 or 16) and convert: (x // 257).astype(np.uint8)"
-        )
+        mend = "for 16 bits use (x // 257).astype(np.uint8), for 12 bits x // 16, for 10 bits x // 4"
     elif dtype.kind == "f":
         mend = "a float array is an embedding; for pixels in 0 to 1 use (x * 255).round().astype(np.uint8)"
     elif dtype.kind == "b":
@@ -163,7 +163,7 @@ def _check_channels(channels: str) -> None:
         raise OptionError(f"channels must be 'rgb' or 'bgr', not {channels!r}")
 
 
-# --- colours --------------------------------------------------------------------------------------------------
+# --- colours ------------------------------------------------------------------------------------------------
 
 
 def _with_channels(pixels: Pixels) -> Pixels:
@@ -171,7 +171,7 @@ def _with_channels(pixels: Pixels) -> Pixels:
 
 
 def _rgb_order(pixels: Pixels, channels: str) -> Pixels:
-    """The colours in the order RGB or RGBA; grey as it is. A view where nothing changes or alpha is absent."""
+    """The colours in the order RGB or RGBA; grey as it is. A view but for BGRA."""
     _check_channels(channels)
     if channels == "rgb" or pixels.ndim == 2 or pixels.shape[2] == 1:
         return pixels
@@ -183,11 +183,11 @@ def _over_white(rgba: Pixels) -> Pixels:
     return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-# --- resizing -------------------------------------------------------------------------------------------------
+# --- resizing -----------------------------------------------------------------------------------------------
 
 
 class _Block(NamedTuple):
-    """Outputs `first` to `last` of a line, from its inputs `start` to `stop`: weights (stop - start, last - first)."""
+    """Outputs `first` to `last` of a line from inputs `start` to `stop`; weights (inputs, outputs)."""
 
     first: int
     last: int
@@ -206,7 +206,7 @@ def _blocks(inputs: int, outputs: int) -> tuple[_Block, ...]:
 
 
 def _block(inputs: int, outputs: int, first: int, last: int) -> _Block:
-    """Pillow's precompute_coeffs and normalize_coeffs_8bpc (src/libImaging/Resample.c) for some of the outputs.
+    """Pillow's precompute_coeffs and normalize_coeffs_8bpc (its Resample.c) for some of the outputs.
 
     Every operation is in float64 and in Pillow's order, because a weight that lies on a rounding edge would
     otherwise come out one unit apart.
@@ -270,13 +270,13 @@ def _to_8_bits(sums: NDArray[np.float64]) -> Pixels:
     return np.minimum(sums, 255.0, out=sums).astype(np.uint8)
 
 
-# --- files, through Pillow ------------------------------------------------------------------------------------
+# --- files, through Pillow ----------------------------------------------------------------------------------
 
 
 def _read_file(path: str | bytes) -> Pixels:
     name = printable(os.fsdecode(path))
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MissingDependencyError(
             f'reading {name} needs Pillow: pip install "edgemeta[images]"', name="PIL"
@@ -288,7 +288,7 @@ def _read_file(path: str | bytes) -> Pixels:
         raise
     except FileNotFoundError as error:
         raise ImageError(f"{name}: there is no such file") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image that Pillow can read") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name} is too large an image: the most is {MAX_PIXELS} pixels") from error
@@ -297,7 +297,7 @@ def _read_file(path: str | bytes) -> Pixels:
 
 
 def _guarded_pixels(image: Image.Image, name: str) -> Pixels:
-    """The pixels of a PIL image, its size checked before it is decoded; ImageError for whatever goes wrong."""
+    """The pixels of a PIL image, its size checked before it is decoded; ImageError for all that goes wrong."""
     try:
         _check_size(image.height, image.width)
         return check_pixels(_pil_pixels(image))
@@ -312,8 +312,8 @@ def _pil_pixels(image: Image.Image) -> Pixels:
 
     if image.mode == "F" or image.mode.startswith("I"):
         raise ImageError(
-            f"its pixels are not 8 bits (mode {image.mode}): divide 16-bit pixels by 257, convert them to uint8 "
-            "and give the array"
+            f"its pixels are not 8 bits (mode {image.mode}): divide 16-bit pixels by 257, convert them to "
+            "uint8 and give the array"
         )
     upright = ImageOps.exif_transpose(image)
     return np.array(upright.convert(_mode(upright)), dtype=np.uint8)

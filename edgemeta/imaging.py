@@ -1,9 +1,9 @@
 """An image to the size that a graph takes: centre crop, then antialiased bilinear resizing.
 
 This is the reference for the C kernel, in NumPy alone. A triangle filter, widened by the factor of the
-reduction, is applied along the rows and then along the columns; its weights are integers in units of 2^-22 and
-each pass rounds to 8 bits. That is Pillow's 8-bit `BILINEAR` bit for bit up to Pillow 12; Pillow 13 takes the
-columns first where that is quicker, and then differs by one level here and there. Such sums are exact in
+reduction, is applied along the rows and then along the columns; its weights are integers in units of 2^-22
+and each pass rounds to 8 bits. That is Pillow's 8-bit `BILINEAR` bit for bit up to Pillow 12; Pillow 13 takes
+the columns first where that is quicker, and then differs by one level here and there. Such sums are exact in
 float64, so a BLAS product gives the very integers that Pillow's loops give.
 """
 
@@ -56,23 +56,28 @@ def fit(image: NDArray[Any], height: int, width: int, *, channels: str = "rgb") 
     return np.repeat(small, 3, axis=2) if small.shape[2] == 1 else small
 
 
-def resize(image: NDArray[Any], height: int, width: int, *, batch: bool = False) -> Pixels:
+def resize(image: NDArray[Any], height: int, width: int, *, batch: bool | None = None) -> Pixels:
     """Resize uint8 (H, W) or (H, W, C), C of 1, 3 or 4, to (height, width) or (height, width, C).
 
-    With `batch=True` the image has a leading axis: (N, H, W) or (N, H, W, C), N of any size. Every channel is
+    With `batch=True` the image has a leading axis: (N, H, W) or (N, H, W, C), N of any size. Left at None, four
+    axes are a batch, and three are a batch of grey images unless the last is 1, 3 or 4 long. Every channel is
     resized for itself, alpha too. L and RGB images come out as from Pillow's `resize(..., BILINEAR)`.
     Raises ImageError as `fit` does.
     """
     _check_target(height, width)
-    if batch and isinstance(image, np.ndarray) and image.ndim >= 1 and image.shape[0] == 0:
-        check_pixels(np.empty(image.shape[1:], image.dtype))
-        return np.empty((0, height, width, *image.shape[3:]), np.uint8)
-    first = image[0] if batch and isinstance(image, np.ndarray) and image.ndim >= 1 else image
-    check_pixels(first)
-    stack = image if batch else image[None]
-    small = _resize_stack(stack if stack.ndim == 4 else stack[..., None], height, width)
-    small = small if stack.ndim == 4 else small[..., 0]
-    return small if batch else small[0]
+    if batch is None:
+        shape = image.shape if isinstance(image, np.ndarray) else ()
+        batch = len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 3, 4))
+    if not batch:
+        return _resize_stack(_with_channels(check_pixels(image))[None], height, width).reshape(
+            height, width, *image.shape[2:]
+        )
+    if not isinstance(image, np.ndarray) or image.ndim not in (3, 4):
+        raise ImageError("a batch of images is an array of shape (N, H, W) or (N, H, W, C)")
+    # One image stands for all of them; it is made of zeros without memory, as the batch may be empty.
+    check_pixels(np.broadcast_to(np.zeros((), image.dtype), image.shape[1:]))
+    stack = image if image.ndim == 4 else image[..., None]
+    return _resize_stack(stack, height, width).reshape(len(image), height, width, *image.shape[3:])
 
 
 def crop_box(rows: int, columns: int, height: int, width: int) -> tuple[int, int, int, int]:
@@ -297,7 +302,7 @@ def _read_file(path: str | bytes) -> Pixels:
 
 
 def _guarded_pixels(image: Image.Image, name: str) -> Pixels:
-    """The pixels of a PIL image, its size checked before it is decoded; ImageError for all that goes wrong."""
+    """The pixels of a PIL image, its size checked before it is decoded. Raises ImageError alone."""
     try:
         _check_size(image.height, image.width)
         return check_pixels(_pil_pixels(image))

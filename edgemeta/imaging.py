@@ -59,15 +59,15 @@ def fit(image: NDArray[Any], height: int, width: int, *, channels: str = "rgb") 
 def resize(image: NDArray[Any], height: int, width: int, *, batch: bool | None = None) -> Pixels:
     """Resize uint8 (H, W) or (H, W, C), C of 1, 3 or 4, to (height, width) or (height, width, C).
 
-    With `batch=True` the image has a leading axis: (N, H, W) or (N, H, W, C), N of any size. Left at None, four
-    axes are a batch, and three are a batch of grey images unless the last is 1, 3 or 4 long. Every channel is
+    With `batch=True` the image has a leading axis: (N, H, W) or (N, H, W, C), N of any size. Left at None,
+    four axes are a batch, and three are a batch of grey images if the last is longer than 4. Every channel is
     resized for itself, alpha too. L and RGB images come out as from Pillow's `resize(..., BILINEAR)`.
     Raises ImageError as `fit` does.
     """
     _check_target(height, width)
     if batch is None:
         shape = image.shape if isinstance(image, np.ndarray) else ()
-        batch = len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 3, 4))
+        batch = len(shape) == 4 or (len(shape) == 3 and shape[2] > 4)
     if not batch:
         return _resize_stack(_with_channels(check_pixels(image))[None], height, width).reshape(
             height, width, *image.shape[2:]

@@ -1,0 +1,137 @@
+"""Writing a bundle: the same content gives the same bytes, and the file appears whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BundleDamagedError, BundleError, OptionError
+from ..normalisation import Normalisation
+from ..terminal import printable
+from . import archive, graph_checks, headbin
+from . import manifest as manifests
+from .manifest import (
+    Golden,
+    HeadRecipe,
+    InputContract,
+    Licence,
+    Manifest,
+    Member,
+    NormalisationRecord,
+    Variant,
+)
+from .opening import Bundle, member_order
+
+
+def write_bundle(
+    path: str | os.PathLike[str],
+    *,
+    name: str,
+    embedding_id: bytes,
+    input: InputContract,
+    normalisation: Normalisation,
+    head: HeadRecipe,
+    variants: Sequence[tuple[Variant, bytes]],
+    golden_inputs: NDArray[np.uint8],
+    golden_outputs: NDArray[np.float32],
+    licences: Sequence[Licence],
+    training: Mapping[str, Any],
+    tolerance: float = 1e-3,
+) -> None:
+    """Write a bundle, replacing a file that is there.
+
+    variants: each with the bytes of its graph, the reference first. golden_inputs: uint8 (N, H, W, 3);
+    golden_outputs: float32 (N, D), what the reference returned for them before normalisation; D is the
+    bundle's dimension. tolerance: the most that 1 - cosine may be in `verify`. training: a JSON object.
+
+    The finished file is opened as `Bundle.open` does before it takes its name. Raises OptionError for what no
+    bundle can hold, BundleDamagedError for a graph that is refused, BundleError when the disk refuses.
+    """
+    _check_arrays(input, normalisation, embedding_id, golden_inputs, golden_outputs)
+    for variant, graph in variants:
+        graph_checks.check_graph(variant.runtime, graph, variant.member)
+    n, dim = normalisation, golden_outputs.shape[1]
+    record = NormalisationRecord(n.centre is not None, float(n.power), bool(n.l2), float(n.scale))
+    try:
+        contents = {
+            manifests.HEAD: headbin.encode(headbin.Head(embedding_id, dim, input, record, head, n.centre)),
+            manifests.GOLDEN_INPUTS: golden_inputs.tobytes(),
+            manifests.GOLDEN_OUTPUTS: golden_outputs.astype("<f4").tobytes(),
+        }
+        for variant, graph in variants:
+            if contents.setdefault(variant.member, graph) is not graph:
+                raise OptionError(f"the bundle cannot be written: two members are called {variant.member}")
+        manifest = Manifest(
+            name=name,
+            embedding_id=embedding_id,
+            dim=dim,
+            normalisation=record,
+            input=input,
+            head=head,
+            variants=tuple(variant for variant, _ in variants),
+            golden=Golden(len(golden_inputs), (input.height, input.width, 3), float(tolerance)),
+            licences=tuple(licences),
+            training=dict(training),
+            members={member: _member(data) for member, data in contents.items()},
+        )
+        contents[manifests.MANIFEST] = manifests.encode(manifest)
+        manifests.decode(contents[manifests.MANIFEST])
+        buffer = io.BytesIO()
+        archive.write_archive(buffer, [(member, contents[member]) for member in member_order(list(contents))])
+    except OptionError:
+        raise
+    except (ValueError, TypeError, struct.error) as error:
+        raise OptionError(f"the bundle cannot be written: {error}") from error
+    _replace(Path(path), buffer)
+
+
+def _check_arrays(
+    contract: InputContract,
+    normalisation: Normalisation,
+    embedding_id: bytes,
+    inputs: NDArray[np.uint8],
+    outputs: NDArray[np.float32],
+) -> None:
+    shape = (contract.height, contract.width, 3)
+    if inputs.dtype != np.uint8 or inputs.ndim != 4 or inputs.shape[1:] != shape:
+        raise OptionError(f"golden inputs: expected uint8 (N, {shape[0]}, {shape[1]}, 3), not {inputs.shape}")
+    if outputs.dtype != np.float32 or outputs.ndim != 2 or len(outputs) != len(inputs):
+        raise OptionError(f"golden outputs: expected float32 ({len(inputs)}, D), not {outputs.shape}")
+    if not np.isfinite(outputs).all():
+        raise OptionError("golden outputs: NaN or infinity")
+    if normalisation.centre is not None and normalisation.centre.shape != (outputs.shape[1],):
+        raise OptionError(f"the centre has shape {normalisation.centre.shape}, not ({outputs.shape[1]},)")
+    if not isinstance(embedding_id, bytes) or len(embedding_id) != 32:
+        raise OptionError("embedding_id: expected 32 bytes")
+
+
+def _member(data: bytes) -> Member:
+    import hashlib
+
+    return Member(len(data), hashlib.sha256(data).hexdigest())
+
+
+def _replace(path: Path, content: io.BytesIO) -> None:
+    """Write beside `path`, sync, open as a reader would, rename."""
+    # It must have a suffix, or the reader would take it for the name of a shipped bundle.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        Bundle.open(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise BundleError(f"{printable(str(path))} cannot be written: {printable(str(error))}") from error
+    except BundleDamagedError as error:
+        raise BundleError(f"the bundle did not read back as written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

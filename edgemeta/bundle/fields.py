@@ -63,11 +63,11 @@ class Field:
         """An object whose content is nobody's business here."""
         return dict(self._typed(dict))
 
-    def text(self, most: int = 4096) -> str:
-        """Text of at most `most` characters, of any kind: pass it through `printable` before it is shown."""
+    def text(self, most: int = 4096, *, least: int = 0) -> str:
+        """Text of `least` to `most` characters, any at all: show it only through `printable`."""
         found = self._typed(str)
-        if len(found) > most:
-            raise self.refuse(f"{len(found)} characters; the most is {most}")
+        if not least <= len(found) <= most:
+            raise self.refuse(f"{len(found)} characters; {least} to {most} are allowed")
         return str(found)
 
     def word(self, most: int = 64) -> str:

@@ -250,8 +250,8 @@ def _variant(at: Field) -> Variant:
         runtime=f["runtime"].choice("onnx", "tflite"),
         precision=f["precision"].choice("fp32", "fp16", "int8"),
         member=_member_name(f["member"], f["member"].text(256)),
-        input=f["input"].text(256),
-        output=f["output"].text(256),
+        input=f["input"].text(256, least=1),
+        output=f["output"].text(256, least=1),
         interchangeable=f["interchangeable"].flag(),
     )
 

@@ -123,15 +123,18 @@ def _replace(path: Path, content: io.BytesIO) -> None:
     # It must have a suffix, or the reader would take it for the name of a shipped bundle.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with temporary.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        Bundle.open(temporary)
-        os.replace(temporary, path)
+        # "x", so that neither a link laid there nor the file of another writer is ever followed.
+        with temporary.open("xb") as file:
+            try:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+                Bundle.open(temporary)
+                os.replace(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise BundleError(f"{printable(str(path))} cannot be written: {printable(str(error))}") from error
     except BundleDamagedError as error:
         raise BundleError(f"the bundle did not read back as written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

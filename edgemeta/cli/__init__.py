@@ -1,0 +1,46 @@
+"""The command `edgemeta`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import EdgemetaError
+from ..terminal import printable
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands; each stores the function that runs it as `run`."""
+    from . import device, looking, workshop
+
+    parser = argparse.ArgumentParser(
+        prog="edgemeta", description="Learn new things from a few examples, on the device."
+    )
+    parser.add_argument("--version", action="version", version=f"edgemeta {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    device.add_commands(commands)
+    looking.add_commands(commands)
+    workshop.add_commands(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0, 1 when a check failed, 2 for a bad request or bad input, 130 after Ctrl-C."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except EdgemetaError as error:
+        print(f"edgemeta: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("edgemeta: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); Python would complain again at exit.
+        sys.stderr.close()
+        return 141
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        print(f"edgemeta: {error.strerror}: {printable(str(error.filename))}", file=sys.stderr)
+        return 2

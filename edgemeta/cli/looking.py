@@ -1,0 +1,184 @@
+"""Commands that look: demo, eval, inspect, info."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..bundle import Bundle
+from ..data import open_source
+from ..errors import BundleMissingError, DataError
+from ..learner import Learner
+from ..terminal import Progress, printable, table
+
+
+def add_commands(commands: Any) -> None:
+    """Add this file's commands to the parser."""
+    demo = commands.add_parser("demo", help="watch it learn handwritten digits from a few examples")
+    demo.add_argument("--bundle", default="glyphs")
+    demo.add_argument("--draws", type=int, default=10, help="random draws of the examples (default 10)")
+    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--json", action="store_true", help="only the figures, as JSON")
+    demo.set_defaults(run=_demo)
+
+    evaluate = commands.add_parser("eval", help="few-shot accuracy of a bundle or a checkpoint")
+    evaluate.add_argument(
+        "what", metavar="WHAT", help="a bundle (path or name) or the --out of `edgemeta train`"
+    )
+    evaluate.add_argument(
+        "--data",
+        required=True,
+        metavar="SPEC",
+        help="omniglot:DIR, omniglot-runs:DIR, folder:DIR, glyphs, digits",
+    )
+    evaluate.add_argument("--part", choices=["evaluation", "background"], default="evaluation")
+    evaluate.add_argument("--ways", type=int, default=5)
+    evaluate.add_argument("--shots", type=int, default=1)
+    evaluate.add_argument("--queries", type=int, default=5)
+    evaluate.add_argument("--episodes", type=int, default=1000)
+    evaluate.add_argument("--within", type=float, default=0.0, help="share of episodes inside one alphabet")
+    evaluate.add_argument("--head", default="auto")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--json", action="store_true")
+    evaluate.set_defaults(run=_eval)
+
+    inspect = commands.add_parser("inspect", help="show what a bundle or a journal holds")
+    inspect.add_argument("file", metavar="FILE")
+    inspect.add_argument("--json", action="store_true")
+    inspect.set_defaults(run=_inspect)
+
+    info = commands.add_parser("info", help="what this installation can do")
+    info.add_argument("--json", action="store_true")
+    info.set_defaults(run=_info)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from ..demo import run
+
+    run(options.bundle, draws=options.draws, seed=options.seed, as_json=options.json)
+    return 0
+
+
+def _eval(options: argparse.Namespace) -> int:
+    from .. import evaluation
+
+    embed, make_learner, height, width = _evaluated(options.what, options.head)
+    kind, _, rest = options.data.partition(":")
+    if kind == "omniglot-runs":
+        if not rest:
+            raise DataError("omniglot-runs needs a folder: omniglot-runs:DIR")
+        runs = evaluation.evaluate_runs(embed, make_learner, Path(rest), height, width)
+        text = f"error {runs.error:.2f} % of {runs.trials} trials (95 %: {runs.low:.2f} to {runs.high:.2f})"
+        print(json.dumps(runs.to_json()) if options.json else text)
+        return 0
+    data = open_source(options.data, part=options.part).load(height, width)
+    result = evaluation.evaluate(
+        embed,
+        make_learner,
+        data,
+        ways=options.ways,
+        shots=options.shots,
+        queries=options.queries,
+        episodes=options.episodes,
+        within=options.within,
+        seed=options.seed,
+        progress=None if options.json else Progress("eval", options.episodes),
+    )
+    text = (
+        f"\n{result.ways}-way {result.shots}-shot, head {result.head}: {result.accuracy:.2f} % "
+        f"+- {result.ci95:.2f} over {result.episodes} episodes"
+    )
+    print(json.dumps(result.to_json()) if options.json else text.lstrip() if not Progress else text)
+    return 0
+
+
+def _evaluated(what: str, head: str) -> tuple[Any, Callable[[], Learner], int, int]:
+    """How to embed, how to make a fresh learner, and the input size, for a checkpoint or a bundle."""
+    from ..evaluation import bundle_embed
+
+    if Path(what).is_dir():
+        from .workshop import need_torch
+
+        need_torch()
+        from ..meta.evaluating import CheckpointModel
+
+        model = CheckpointModel(Path(what))
+        return model.embed, lambda: model.learner(head), model.config.size, model.config.size
+    bundle = Bundle.open(what)
+    return (
+        bundle_embed(Learner(bundle)),
+        lambda: Learner(bundle, head=head),
+        bundle.input.height,
+        bundle.input.width,
+    )
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from ..bundle.opening import resolve
+    from ..inspection import describe
+
+    path = resolve(options.file)
+    if not path.exists():
+        raise BundleMissingError(f"there is no file {printable(str(path))}")
+    record = describe(path)
+    if options.json:
+        print(json.dumps(record))
+    else:
+        _show(record)
+    return 0
+
+
+def _show(record: dict[str, Any], indent: str = "") -> None:
+    for key, value in record.items():
+        name = printable(str(key))
+        if isinstance(value, dict):
+            print(f"{indent}{name}:")
+            _show(value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            print(f"{indent}{name}:")
+            for entry in value:
+                print(f"{indent}  - " + ", ".join(f"{k} {printable(str(v))}" for k, v in entry.items()))
+        else:
+            print(f"{indent}{name}: {printable(str(value))}")
+
+
+def _info(options: argparse.Namespace) -> int:
+    record = installation()
+    if options.json:
+        print(json.dumps(record))
+    else:
+        print(
+            table(
+                [
+                    ("edgemeta", record["edgemeta"]),
+                    *((k, str(v)) for k, v in record.items() if k != "edgemeta"),
+                ]
+            )
+        )
+    return 0
+
+
+def installation() -> dict[str, Any]:
+    """Versions, kernels, runtimes and shipped bundles."""
+    import importlib.metadata
+
+    from .. import __version__
+    from ..bundle import shipped
+
+    record: dict[str, Any] = {
+        "edgemeta": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "kernels": "numpy",
+    }
+    for package in ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime", "pillow", "torch"):
+        try:
+            record[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            record[package] = "not installed"
+    record["bundles"] = ", ".join(shipped())
+    return record

@@ -1,0 +1,201 @@
+"""Commands of the workshop: train, export, verify. Only these need torch, and only when they run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..bundle import Bundle
+from ..errors import MissingDependencyError
+from ..terminal import printable, table
+
+
+def add_commands(commands: Any) -> None:
+    """Add this file's commands to the parser."""
+    train = commands.add_parser("train", help="meta-train a backbone")
+    train.add_argument(
+        "--data",
+        required=True,
+        action="append",
+        metavar="SPEC",
+        help="omniglot:DIR, folder:DIR, glyphs; repeatable",
+    )
+    train.add_argument("--method", choices=["protonet", "r2d2", "pretrain"], default="pretrain")
+    train.add_argument("--backbone", choices=["conv4", "resnet"], default="resnet")
+    train.add_argument("--out", required=True, metavar="DIR")
+    train.add_argument("--steps", type=int)
+    train.add_argument(
+        "--minutes", type=float, help="fix the number of steps from the speed of the first ones"
+    )
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--resume", action="store_true", help="go on where --out was left")
+    train.add_argument("--init", metavar="CHECKPOINT", help="start from the backbone of another run")
+    train.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    train.add_argument("--size", type=int, help="input side in pixels")
+    train.add_argument("--width", type=int, help="channels of the first layer")
+    train.add_argument("--colour", choices=["grey", "rgb"])
+    train.add_argument("--ways", type=int)
+    train.add_argument("--shots", type=int)
+    train.add_argument("--queries", type=int)
+    train.add_argument("--within", type=float, help="share of episodes inside one domain (alphabet)")
+    train.add_argument("--batch", type=int, help="images a step of pretraining")
+    train.add_argument("--learning-rate", type=float, dest="learning_rate")
+    train.add_argument("--episodic-share", type=float, dest="episodic_share")
+    train.add_argument("--augment", type=float, help="strength, 0 for none, 1 suits characters")
+    train.add_argument(
+        "--held-out", type=int, dest="held_out", help="domains kept for validation, 0 for none"
+    )
+    train.add_argument("--no-rotations", action="store_false", dest="rotations", default=None)
+    train.add_argument("--mirror", action="store_true", default=None, help="mirrored classes are classes too")
+    train.add_argument("--no-l2", action="store_false", dest="l2", default=None)
+    train.add_argument("--bf16", action="store_true", default=None, help="half precision in the convolutions")
+    train.set_defaults(run=_train)
+
+    export = commands.add_parser("export", help="write a bundle from a checkpoint")
+    export.add_argument("checkpoint", metavar="CHECKPOINT", help="the --out of `edgemeta train`")
+    export.add_argument("--out", required=True, metavar="NAME.edgemeta")
+    export.add_argument("--name", help="the name in the manifest (default: that of the file)")
+    export.add_argument(
+        "--licence",
+        action="append",
+        default=[],
+        metavar="WHAT|LICENCE|COPYRIGHT",
+        help="of the data; repeatable",
+    )
+    export.set_defaults(run=_export)
+
+    verify = commands.add_parser("verify", help="rerun the golden inputs of a bundle in every variant")
+    verify.add_argument("bundle", metavar="NAME.edgemeta")
+    verify.add_argument("--data", metavar="SPEC", help="also measure few-shot accuracy on these data")
+    verify.add_argument("--checkpoint", metavar="DIR", help="and compare it with the torch model's")
+    verify.add_argument("--ways", type=int, default=5)
+    verify.add_argument("--shots", type=int, default=1)
+    verify.add_argument("--episodes", type=int, default=200)
+    verify.add_argument("--json", action="store_true")
+    verify.set_defaults(run=_verify)
+
+
+def need_torch() -> None:
+    """Raises MissingDependencyError with the command that installs the workshop."""
+    import importlib.util
+
+    missing = [name for name in ("torch", "safetensors") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f'{" and ".join(missing)} not installed; the workshop needs: pip install "edgemeta[train]"'
+        )
+
+
+def _exporter(module: str) -> Any:
+    """A module of the export package: installed inside edgemeta, or beside it in a checkout."""
+    import importlib
+
+    try:
+        return importlib.import_module(f"edgemeta.export.{module}")
+    except ModuleNotFoundError as error:
+        if error.name != "edgemeta.export":
+            raise
+        return importlib.import_module(f"export.{module}")
+
+
+OPTIONS = [
+    "method",
+    "backbone",
+    "seed",
+    "steps",
+    "size",
+    "colour",
+    "ways",
+    "shots",
+    "queries",
+    "within",
+    "batch",
+    "learning_rate",
+    "episodic_share",
+    "augment",
+    "held_out",
+    "rotations",
+    "mirror",
+    "l2",
+    "bf16",
+]
+
+
+def _train(options: argparse.Namespace) -> int:
+    need_torch()
+    from ..meta.config import TrainConfig
+    from ..meta.trainer import train
+
+    given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
+    config = TrainConfig(**given)
+    config = replace(config, data=tuple(options.data))
+    if options.width is not None:
+        config = replace(config, backbone_options={"width": options.width})
+    trained = train(
+        config,
+        Path(options.out),
+        minutes=options.minutes,
+        resume=options.resume,
+        init=Path(options.init) if options.init else None,
+        device=options.device,
+    )
+    print(
+        f"{printable(options.out)}: {trained.steps} steps, {trained.seconds:.0f} s, "
+        f"validation {trained.validation:.2f} %"
+    )
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    need_torch()
+    from ..bundle import Licence
+    from ..errors import OptionError
+
+    licences = []
+    for text in options.licence:
+        parts = text.split("|")
+        if len(parts) != 3:
+            raise OptionError(f"--licence is WHAT|LICENCE|COPYRIGHT, not {printable(text)!r}")
+        licences.append(Licence(*parts))
+    bundle = _exporter("bundling").export_checkpoint(
+        options.checkpoint, options.out, name=options.name, licences=licences
+    )
+    print(
+        f"{printable(options.out)}: {bundle.nbytes} bytes, {bundle.dim} dimensions, head {bundle.head.name}"
+    )
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    if options.checkpoint:
+        need_torch()
+    checks = _exporter("verifying").verify(
+        Bundle.open(options.bundle),
+        data=options.data,
+        checkpoint=options.checkpoint,
+        ways=options.ways,
+        shots=options.shots,
+        episodes=options.episodes,
+    )
+    if options.json:
+        print(json.dumps([check.to_json() for check in checks]))
+    else:
+        rows = [("variant", "worst cosine", "largest difference", "accuracy", "torch", "")]
+        for c in checks:
+            accuracy = "" if c.accuracy is None else f"{c.accuracy:.2f} +- {c.ci95:.2f}"
+            reference = "" if c.reference is None else f"{c.reference:.2f}"
+            rows.append(
+                (
+                    printable(c.variant),
+                    f"{c.cosine:.7f}",
+                    f"{c.largest_difference:.2e}",
+                    accuracy,
+                    reference,
+                    "ok" if c.ok else "FAILS",
+                )
+            )
+        print(table(rows))
+    return 0 if all(check.ok for check in checks) else 1

@@ -1,0 +1,96 @@
+"""From inputs to stored embeddings: the bundle's graph, opened at the first image, and its normalisation."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Bundle, InputContract
+from .errors import EmbeddingError, OptionError, RunnerError
+from .normalisation import Normalisation
+from .runners import Runner, open_runner, pick_variant
+
+LARGEST_DIM = 65536
+
+
+class Embedder:
+    """A bundle's frozen extractor, or only a normalisation for embeddings that the user brings."""
+
+    def __init__(
+        self,
+        bundle: Bundle | None,
+        dim: int | None,
+        normalisation: Normalisation | None,
+        variant: str | None,
+        providers: Sequence[str] | None,
+        threads: int | None,
+    ) -> None:
+        if bundle is not None and normalisation is not None:
+            raise OptionError("the normalisation belongs to the bundle; it can only be given with dim=")
+        self.bundle = bundle
+        self._options = {"variant": variant, "providers": providers, "threads": threads}
+        self._runner: Runner | None = None
+        self._lock = threading.Lock()
+        if bundle is not None:
+            self.dim, self.id, self.normalisation = bundle.dim, bundle.embedding_id, bundle.normalisation
+            self.input: InputContract | None = bundle.input
+            if variant is not None:
+                pick_variant(bundle, variant)
+        else:
+            if not isinstance(dim, int) or not 1 <= dim <= LARGEST_DIM:
+                raise OptionError(f"dim is the length of an embedding, 1 to {LARGEST_DIM}, not {dim!r}")
+            self.dim, self.input = dim, None
+            self.normalisation = normalisation if normalisation is not None else Normalisation()
+            self.id = _own_id(dim, self.normalisation)
+
+    @property
+    def variant(self) -> str:
+        """The name of the graph that ran, or "" before the first image."""
+        return self._runner.variant if self._runner is not None else ""
+
+    @property
+    def provider(self) -> str | None:
+        return self._runner.provider if self._runner is not None else None
+
+    def images(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.int32]:
+        """Fitted images to Q20 embeddings int32 (N, D)."""
+        raw = self.raw(np.stack(pixels))
+        return self.normalisation.apply(raw)
+
+    def raw(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Fitted images uint8 (N, H, W, 3) to what the graph gives, float32 (N, D). Raises RunnerError."""
+        assert self.bundle is not None
+        with self._lock:
+            if self._runner is None:
+                self._runner = open_runner(self.bundle, **self._options)  # type: ignore[arg-type]
+        out = self._runner.run(pixels)
+        if out.shape != (len(pixels), self.dim):
+            raise RunnerError(
+                f"the graph gave {out.shape} for {len(pixels)} images; the bundle promises {self.dim} numbers each"
+            )
+        return out
+
+    def embeddings(self, embeddings: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
+        """Raw embeddings float (N, D) to Q20 int32 (N, D). Raises EmbeddingError."""
+        if len(embeddings) == 0:
+            return np.zeros((0, self.dim), dtype=np.int32)
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.dim:
+            raise EmbeddingError(
+                f"embeddings of length {self.dim} are expected, not an array of shape {embeddings.shape}"
+            )
+        return self.normalisation.apply(embeddings)
+
+
+def _own_id(dim: int, normalisation: Normalisation) -> bytes:
+    """embedding.id for embeddings that the user brings: their length and what is done to them (SPEC.md)."""
+    import hashlib
+
+    text = (
+        f"edgemeta own embeddings 1|{dim}|{normalisation.power!r}|{normalisation.l2}|{normalisation.scale!r}|"
+    )
+    centre = b"" if normalisation.centre is None else normalisation.centre.astype("<f4").tobytes()
+    return hashlib.sha256(text.encode() + centre).digest()

@@ -1,0 +1,372 @@
+"""The learner: teach it examples, ask it for predictions, take examples back. Runs on the device."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Bundle, HeadRecipe
+from .embedder import Embedder
+from .errors import EmbeddingError, InputError, NotFoundError, NotTaughtError, OptionError
+from .heads import Head, Linear, make_head
+from .inputs import collect, one
+from .journal import Change, ExampleId, Journal, NewExample
+from .labels import check_label
+from .normalisation import Normalisation, to_float
+from .prediction import Prediction
+from .taught import Taught
+from .terminal import printable
+
+BundleLike = str | os.PathLike[str] | Bundle
+
+
+class Learner:
+    """Learns classes from a few examples each, without gradients.
+
+        learner = Learner("glyphs", "mugs.learned")
+        learner.learn(image, "my mug")
+        learner.predict(other_image).label
+
+    An image is a uint8 array (H, W) or (H, W, 3 or 4), a path or a PIL image; a float array (D,) is an embedding;
+    anything else raises InputError. All methods may be called from several threads.
+    """
+
+    def __init__(
+        self,
+        bundle: BundleLike | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        *,
+        dim: int | None = None,
+        head: str | Head = "auto",
+        channels: str = "rgb",
+        sync: str = "call",
+        sha256: str | None = None,
+        readonly: bool = False,
+        keep: str | None = None,
+        budget: int | None = None,
+        normalisation: Normalisation | None = None,
+        variant: str | None = None,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """Open a bundle and, if `journal` is given, what was taught before; without it, everything is forgotten at the end.
+
+        bundle: a path, a `Bundle`, or the name of a shipped one ("glyphs"). dim: instead of a bundle, the length of
+        the embeddings that you bring; `normalisation` says what is done to them (L2 when not given).
+        head: "auto" (the bundle's), a name ("cosine", "euclidean", "ridge") or a head object such as
+        `Ridge(lambda_=0.5)`. channels: the order of colours in arrays, "rgb" or "bgr" (OpenCV).
+        sync: "call" (what was acknowledged is on the disk), "manual" (call `sync()`), "never".
+        sha256: the hash that the bundle file must have. readonly: take no lock and write nothing.
+        keep="input" stores the fitted images too, so that `edgemeta relearn` can move to a new backbone.
+        budget: the most examples kept singly; the oldest beyond it are sealed into their class's sums.
+        variant, providers, threads: which graph of the bundle runs, on what, with how many threads.
+
+        Raises BundleError, BundleMissingError, JournalError, HeadError, OptionError.
+        """
+        if (bundle is None) == (dim is None):
+            raise OptionError("give either a bundle or dim=, the length of your own embeddings")
+        _check_options(channels, keep, budget)
+        if bundle is not None and not isinstance(bundle, Bundle):
+            bundle = Bundle.open(bundle, sha256=sha256)
+        self._embedder = Embedder(bundle, dim, normalisation, variant, providers, threads)
+        self._head = _choose_head(head, bundle)
+        self._channels, self._keep, self._budget = channels, keep, budget
+        self._lock = threading.RLock()
+        self._solution: Linear | None = None
+        identity = {"embedding_id": self._embedder.id, "dim": self._embedder.dim}
+        if journal is None:
+            self._journal = Journal.memory(**identity)
+        else:
+            self._journal = Journal.open(os.fspath(journal), sync=sync, readonly=readonly, **identity)
+        try:
+            self._taught = Taught(self._journal)
+            if self._taught.statistics.counts:
+                self._taught.facts(self._head)  # raises now, not at the first prediction
+        except BaseException:
+            self._journal.close()
+            raise
+
+    # Teaching
+
+    def learn(self, x: Any, label: str, *, group: str | None = None) -> ExampleId:
+        """Learn one example and return its id. `group` names what belongs together, a burst of frames for instance."""
+        with self._lock:
+            return self._learn(one(x), [label], [group])[0]
+
+    def learn_many(
+        self,
+        xs: Any,
+        labels: str | Sequence[str],
+        *,
+        group: str | Sequence[str | None] | None = None,
+    ) -> list[ExampleId]:
+        """Learn several examples, all of them or, after an error, none: one transaction. Returns their ids in order.
+
+        labels: one for each, or a single one for all; `group` likewise.
+        """
+        with self._lock:
+            if not isinstance(xs, np.ndarray) and not isinstance(xs, (list, tuple, str, os.PathLike)):
+                xs = list(xs)
+            count = len(xs) if not isinstance(xs, (str, os.PathLike)) else 1
+            return self._learn(xs, _spread(labels, count, "labels"), _spread(group, count, "groups"))
+
+    def _learn(self, xs: Any, labels: Sequence[Any], groups: Sequence[Any]) -> list[ExampleId]:
+        checked = [check_label(label) for label in labels]
+        group_names = [None if g is None else check_label(g, "group") for g in groups]
+        q20, pixels = self._embed(xs)
+        if not len(q20):
+            return []
+        variant = self._embedder.variant if pixels is not None else ""
+        kept = pixels if self._keep == "input" and pixels is not None else [None] * len(q20)
+        examples = [
+            NewExample(label, z, group=group, variant=variant, input=image)
+            for label, z, group, image in zip(checked, q20, group_names, kept, strict=True)
+        ]
+        change = self._journal.append(examples)
+        self._follow(change)
+        self._keep_budget()
+        return list(change.added)
+
+    def relabel(self, example: ExampleId | str, label: str) -> ExampleId:
+        """Give an example another label; returns its new id (ids are never reused)."""
+        with self._lock:
+            return self._follow(self._journal.relabel(_id(example), check_label(label))).added[0]
+
+    def forget(self, label: str | None = None, *, example: ExampleId | str | None = None) -> int:
+        """Forget a class, or one example: afterwards everything is as if it had never been seen.
+
+        Returns how many examples went. The bytes stay in the file until `compact()`. Raises NotFoundError.
+        """
+        if (label is None) == (example is None):
+            raise OptionError("say what to forget: a label, or example=ID")
+        with self._lock:
+            before = self._taught.statistics.total
+            if label is not None:
+                name = check_label(label)
+                if name not in self._taught.statistics.counts:
+                    known = ", ".join(map(printable, self.labels)) or "nothing yet"
+                    raise NotFoundError(f"nothing is known of {printable(name)!r}; taught are: {known}")
+                self._follow(self._journal.forget_label(name))
+            else:
+                assert example is not None
+                self._follow(self._journal.forget([_id(example)]))
+            return before - self._taught.statistics.total
+
+    def undo(self) -> None:
+        """Take back the newest call that changed what is known. Raises NotFoundError when there is none."""
+        with self._lock:
+            self._follow(self._journal.undo())
+
+    def merge(self, other: Learner | str | os.PathLike[str]) -> int:
+        """Take over what another learner, or the journal at a path, was taught, its forgetting included.
+
+        Returns how many examples came. Merging twice changes nothing. Raises JournalMismatchError for another
+        backbone, MergeError.
+        """
+        with self._lock:
+            if isinstance(other, Learner):
+                with other._lock:
+                    return len(self._follow(self._journal.merge(other._journal)).added)
+            journal = Journal.open(
+                os.fspath(other), embedding_id=self._embedder.id, dim=self._embedder.dim, readonly=True
+            )
+            try:
+                return len(self._follow(self._journal.merge(journal)).added)
+            finally:
+                journal.close()
+
+    def compact(self) -> int:
+        """Rewrite the journal without what was forgotten; returns the bytes saved. Undo cannot step over it."""
+        with self._lock:
+            return self._journal.compact()
+
+    # Predicting
+
+    def predict(self, x: Any) -> Prediction:
+        """The class of one input. Raises NotTaughtError before anything was taught."""
+        return self._predict(one(x))[0]
+
+    def predict_many(self, xs: Any) -> list[Prediction]:
+        """The classes of several inputs, in order."""
+        return self._predict(xs)
+
+    def _predict(self, xs: Any) -> list[Prediction]:
+        solution = self.solution()
+        q20, _ = self._embed(xs)
+        if not len(q20):
+            return []
+        scores = solution.scores(to_float(q20))
+        return [Prediction(solution.labels, row, self._head.temperature) for row in scores]
+
+    def embed(self, xs: Any) -> NDArray[np.float64]:
+        """The normalised embeddings (N, D) of several inputs, as they would be stored."""
+        return to_float(self._embed(xs)[0])
+
+    def solution(self) -> Linear:
+        """The head's weights, solved anew after a change. Raises NotTaughtError, HeadError."""
+        with self._lock:
+            if not self._taught.statistics.counts:
+                raise NotTaughtError("nothing is taught yet; call learn(image, label) first")
+            if self._solution is None:
+                self._solution = self._head.solve(self._taught.facts(self._head))
+            return self._solution
+
+    # What is known
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes taught, sorted."""
+        with self._lock:
+            return self._taught.statistics.labels
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many examples each class has."""
+        with self._lock:
+            counts = self._taught.statistics.counts
+            return {label: counts[label] for label in sorted(counts)}
+
+    @property
+    def examples(self) -> Mapping[ExampleId, str]:
+        """The ids of all examples kept singly, with their labels, oldest first."""
+        with self._lock:
+            return {i: entry.label for i, entry in self._journal.live.items()}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory for what was taught: sums, moment, weights, and the journal when it has no file."""
+        with self._lock:
+            held = self._taught.statistics.nbytes
+            if self._solution is not None:
+                held += self._solution.weights.nbytes + self._solution.bias.nbytes
+            return held + (self._journal.nbytes if self._journal.path is None else 0)
+
+    @property
+    def head(self) -> Head:
+        """The head in use."""
+        return self._head
+
+    @property
+    def journal(self) -> Journal:
+        """The journal underneath."""
+        return self._journal
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """The bundle, or None with `dim=`."""
+        return self._embedder.bundle
+
+    @property
+    def provider(self) -> str | None:
+        """What the graph runs on ("CPUExecutionProvider"), or None before the first image."""
+        return self._embedder.provider
+
+    # The file
+
+    def sync(self) -> None:
+        """Bring everything to the disk (with sync="manual")."""
+        with self._lock:
+            self._journal.sync()
+
+    def reload(self) -> bool:
+        """For readers: take over what a writer added since. Returns whether anything changed."""
+        with self._lock:
+            change = self._journal.reload()
+            self._follow(change)
+            return bool(change.reset or change.added or change.removed)
+
+    def close(self) -> None:
+        """Bring everything to the disk and give the lock back. Twice does no harm."""
+        with self._lock:
+            self._journal.close()
+
+    def __enter__(self) -> Learner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        total = self._taught.statistics.total
+        return f"Learner({len(self.labels)} classes, {total} examples, head={self._head.name!r})"
+
+    # Inside
+
+    def _embed(self, xs: Any) -> tuple[NDArray[np.int32], list[NDArray[np.uint8]] | None]:
+        contract = self._embedder.input
+        height, width = (contract.height, contract.width) if contract is not None else (None, None)
+        inputs = collect(xs, channels=self._channels, height=height, width=width)
+        if inputs.pixels is not None:
+            return self._embedder.images(inputs.pixels), inputs.pixels
+        assert inputs.embeddings is not None
+        return self._embedder.embeddings(inputs.embeddings), None
+
+    def _follow(self, change: Change) -> Change:
+        self._solution = None
+        self._taught.apply(change)
+        return change
+
+    def _keep_budget(self) -> None:
+        # Sealing rewrites the file, so it waits until a quarter more than the budget has gathered.
+        if self._budget is None or len(self._journal.live) <= self._budget + self._budget // 4:
+            return
+        surplus = len(self._journal.live) - self._budget
+        oldest: dict[str, list[ExampleId]] = {}
+        for i, entry in list(self._journal.live.items())[:surplus]:
+            oldest.setdefault(entry.label, []).append(i)
+        self._journal.seal(oldest, moment=self._head.needs == "moment")
+        self._taught.fold()
+
+
+def _check_options(channels: str, keep: str | None, budget: int | None) -> None:
+    if channels not in ("rgb", "bgr"):
+        raise OptionError(f"channels is 'rgb' or 'bgr', not {channels!r}")
+    if keep not in (None, "input"):
+        raise OptionError(f"keep is None or 'input', not {keep!r}")
+    if budget is not None and budget < 1:
+        raise OptionError(f"budget is the number of examples kept singly, at least 1, not {budget!r}")
+
+
+def _choose_head(head: str | Head, bundle: Bundle | None) -> Head:
+    if not isinstance(head, str):
+        return head
+    if head != "auto":
+        recipe = bundle.head if bundle is not None and bundle.head.name == head else None
+        return head_of(recipe) if recipe else make_head(head)
+    return head_of(bundle.head) if bundle is not None else make_head("cosine")
+
+
+def head_of(recipe: HeadRecipe) -> Head:
+    """The head that a bundle's recipe describes. Raises HeadError."""
+    options: dict[str, object] = {"temperature": recipe.temperature}
+    if recipe.name == "ridge":
+        options["balance"] = recipe.balance
+        if recipe.lambda_ is not None:
+            options["lambda_"] = recipe.lambda_
+    return make_head(recipe.name, **options)
+
+
+def _spread(values: Any, count: int, what: str) -> list[Any]:
+    if values is None or isinstance(values, str):
+        return [values] * count
+    values = list(values)
+    if len(values) != count:
+        raise InputError(
+            f"{len(values)} {what} for {count} inputs; give one for each, or a single one for all"
+        )
+    return values
+
+
+def _id(example: ExampleId | str) -> ExampleId:
+    return ExampleId.parse(example) if isinstance(example, str) else example
+
+
+__all__ = ["EmbeddingError", "Learner", "head_of"]

@@ -1,0 +1,1 @@
+"""The workshop: episodes, backbones, meta-learners. Needs torch; nothing on the device imports it."""

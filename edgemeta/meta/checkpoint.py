@@ -1,0 +1,120 @@
+"""Checkpoints of a training run: safetensors and JSON, never pickle, replaced atomically.
+
+`DIR/config.json` says how to run it again; `DIR/model.safetensors` is the backbone and the objective;
+`DIR/state.safetensors` adds what exact resuming needs. The step stands inside each file's own metadata, so a kill
+between two replacements is seen: the older pair wins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..errors import CheckpointError
+from ..terminal import printable
+from . import backbones
+from .config import TrainConfig
+from .objectives import Prototypes, Ridge, episodic
+
+Tensors = dict[str, Tensor]
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write JSON beside `path`, then replace it."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, Any]) -> None:
+    """Write safetensors beside `path`, then replace it; `metadata` becomes one JSON string."""
+    partial = path.with_name(path.name + ".part")
+    contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    save_file(contiguous, str(partial), {"edgemeta": json.dumps(metadata)})
+    with open(partial, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """Tensors and metadata of a file. Raises CheckpointError naming it."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("edgemeta", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{printable(str(path))} cannot be read as a checkpoint: {error}") from error
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """The configuration of a run. Raises CheckpointError."""
+    path = folder / "config.json"
+    try:
+        return TrainConfig.from_json(json.loads(path.read_text(encoding="utf-8"))["config"])
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{printable(str(folder))} holds no config.json: is it the --out of `edgemeta train`?"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{printable(str(path))} is damaged: {error}") from error
+
+
+def build_model(config: TrainConfig) -> tuple[nn.Module, Prototypes | Ridge]:
+    """A fresh backbone and its episodic objective."""
+    backbone = backbones.build(
+        config.backbone, channels=config.channels, size=config.size, **config.backbone_options
+    )
+    return backbone, episodic(config.method, l2=config.l2)
+
+
+def load_into(module: nn.Module, tensors: Tensors, prefix: str, where: str) -> None:
+    """Load the tensors that start with `prefix`. Raises CheckpointError when the architecture differs."""
+    own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise CheckpointError(
+            f"{printable(where)} is of another architecture: {first[0].strip()}. "
+            "Name the same --backbone, --width and --size as it was trained with"
+        ) from error
+
+
+def load_model(folder: Path) -> tuple[nn.Module, Prototypes | Ridge, TrainConfig]:
+    """The trained backbone and objective of a run, in evaluation mode. Raises CheckpointError."""
+    config = read_config(folder)
+    backbone, objective = build_model(config)
+    path = folder / "model.safetensors"
+    tensors, _ = read_tensors(path)
+    load_into(backbone, tensors, "backbone.", str(path))
+    load_into(objective, tensors, "objective.", str(path))
+    return backbone.eval(), objective.eval(), config
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+    """The optimizer's state as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{key}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for key, entry in state.items()
+        for name, value in entry.items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """The inverse of `optimizer_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, key, field = name.split(".", 2)
+            state.setdefault(int(key), {})[field] = value
+    full = optimizer.state_dict()
+    full["state"] = state
+    optimizer.load_state_dict(full)

@@ -1,0 +1,313 @@
+"""The training loop: steps, validation, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data import LabelledImages, open_source
+from ..errors import CheckpointError, DataError
+from ..terminal import Progress, printable
+from . import checkpoint
+from .batches import Batches, to_ink
+from .config import TrainConfig
+from .episodes import EpisodeSampler
+from .objectives import CosineClassifier
+
+VALIDATION_EPISODES = 200
+CALIBRATION_STEPS = 12
+SAVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a finished run says of itself: percent, NaN without held-out data."""
+
+    steps: int
+    seconds: float
+    validation: float
+
+
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    minutes: float | None = None,
+    resume: bool = False,
+    init: Path | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+) -> Trained:
+    """Train a backbone into the folder `out`; see `edgemeta train --help`.
+
+    minutes: stop after about so many; the number of steps is fixed from the first steps' speed, so that a resumed
+    run goes the same way. Raises DataError, CheckpointError, OptionError. Ctrl-C leaves a checkpoint to resume.
+    """
+    run = Run(config, out, resume=resume, init=init, device=device, minutes=minutes)
+    progress = Progress("train", run.config.steps) if not quiet else None
+    try:
+        return run.run(progress)
+    finally:
+        run.save()
+        if progress:
+            progress.close()
+
+
+def load_data(config: TrainConfig) -> LabelledImages:
+    """The background data of a run, all its sources in one set, in its size and colour."""
+    parts = [open_source(spec, part="background").load(config.size, config.size) for spec in config.data]
+    pixels, labels, classes, domains = [], [], [], []
+    for part in parts:
+        pixels.append(coloured(part.pixels, config.colour))
+        labels.append(part.labels + sum(len(c) for c in classes))
+        domains.append(part.domains + sum(int(d.max()) + 1 for d in domains))
+        classes.append(part.classes)
+    return LabelledImages(
+        np.concatenate(pixels), np.concatenate(labels), sum(classes, ()), np.concatenate(domains)
+    )
+
+
+def coloured(pixels: Any, colour: str) -> Any:
+    """Grey (N, H, W) or RGB (N, H, W, 3), whichever the configuration asks for."""
+    if colour == "grey" and pixels.ndim == 4:
+        return np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    if colour == "rgb" and pixels.ndim == 3:
+        return np.repeat(pixels[..., None], 3, axis=3)
+    return pixels
+
+
+def split(data: LabelledImages, config: TrainConfig) -> tuple[LabelledImages, LabelledImages | None]:
+    """Training and validation data without a common domain (or class, where there is one domain)."""
+    if not config.held_out:
+        return data, None
+    if len(np.unique(data.domains)) == 1:
+        data = replace(data, domains=np.arange(len(data.classes)))
+        training, held_out = data.split_domains(config.held_out, 0)
+        one = np.zeros(len(held_out.classes), dtype=np.int64)
+        return replace(training, domains=np.zeros(len(training.classes), dtype=np.int64)), replace(
+            held_out, domains=one
+        )
+    return data.split_domains(config.held_out, 0)
+
+
+class Run:
+    """One training run in memory."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        out: Path,
+        *,
+        resume: bool,
+        init: Path | None,
+        device: str,
+        minutes: float | None,
+    ) -> None:
+        self.out, self.minutes = out, minutes
+        if resume:
+            config = checkpoint.read_config(out)
+        elif (out / "state.safetensors").exists():
+            raise CheckpointError(
+                f"{printable(str(out))} holds a run already; add --resume, or name another --out"
+            )
+        self.device = torch.device(
+            device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        )
+        self.config = config
+        training, self.validation = split(load_data(config), config)
+        torch.manual_seed(config.seed)
+        self.batches = Batches(training, config, self.device)
+        self._build(init)
+        self.step, self.seconds, self.saved = 0, 0.0, time.monotonic()
+        self.best_guess = math.nan
+        if resume:
+            self._resume()
+        out.mkdir(parents=True, exist_ok=True)
+        self._write_config()
+
+    def _build(self, init: Path | None) -> None:
+        config = self.config
+        backbone, objective = checkpoint.build_model(config)
+        _seeded_init(backbone, config.seed)
+        if init is not None:
+            tensors, _ = checkpoint.read_tensors(init / "model.safetensors" if init.is_dir() else init)
+            checkpoint.load_into(backbone, tensors, "backbone.", str(init))
+        modules = {"backbone": backbone, "objective": objective}
+        if config.pretraining_steps:
+            modules["classifier"] = CosineClassifier(backbone.dim, self.batches.classes)  # type: ignore[arg-type]
+        self.model = nn.ModuleDict(modules).to(self.device).to(memory_format=torch.channels_last)
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": config.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+        )
+
+    def _resume(self) -> None:
+        path = self.out / "state.safetensors"
+        tensors, metadata = checkpoint.read_tensors(path)
+        checkpoint.load_into(self.model, tensors, "model.", str(path))
+        checkpoint.load_optimizer(self.optimizer, tensors)
+        self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
+
+    def run(self, progress: Progress | None) -> Trained:
+        """All steps that are left."""
+        started = time.monotonic() - self.seconds
+        validate_every = max(1, self.config.steps // 8)
+        loss = math.nan
+        while self.step < self.config.steps:
+            loss_tensor = self._train_step()
+            self.step += 1
+            self.seconds = time.monotonic() - started
+            if self.step == CALIBRATION_STEPS and self.minutes is not None:
+                self._fix_steps()
+                validate_every = max(1, self.config.steps // 8)
+                if progress:
+                    progress.total = self.config.steps
+            if self.step % 20 == 0:
+                loss = loss_tensor.item()
+                if not math.isfinite(loss):
+                    raise DataError(f"the loss became {loss} at step {self.step}; lower --learning-rate")
+            if self.step % validate_every == 0:
+                self.best_guess = self.validate()
+            if time.monotonic() - self.saved > SAVE_SECONDS:
+                self.save()
+            if progress:
+                progress.update(self.step, f"loss {loss:.3f}  validation {self.best_guess:.2f} %")
+        self.best_guess = self.validate()
+        return Trained(self.step, self.seconds, self.best_guess)
+
+    def _train_step(self) -> Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.model.train()
+        loss = self._loss()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _loss(self) -> Tensor:
+        if self.step < self.config.pretraining_steps:
+            x, labels = self.batches.classification(self.step)
+            return self.model["classifier"](self._embed(x), labels)  # type: ignore[no-any-return]
+        support, query, labels = self.batches.episode(self.step)
+        z = self._embed(torch.cat([support, query]))
+        ways, shots = self.config.ways, self.config.shots
+        scores = self.model["objective"](z[: ways * shots].reshape(ways, shots, -1), z[ways * shots :])
+        return F.cross_entropy(scores, labels)
+
+    def _embed(self, x: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            z = self.model["backbone"](x.contiguous(memory_format=torch.channels_last))
+        return z.float()  # type: ignore[no-any-return]
+
+    def _learning_rate(self) -> float:
+        """A short warm-up, then half a cosine, in each of the two phases of "pretrain"."""
+        first = self.config.pretraining_steps
+        start, end, top = (0, first, 1.0) if self.step < first else (first, self.config.steps, 1.0)
+        if self.step >= first > 0:
+            top = 0.15
+        done = (self.step - start) / max(1, end - start)
+        warm = min(1.0, (self.step - start + 1) / 200)
+        return self.config.learning_rate * top * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+    def _fix_steps(self) -> None:
+        # The first steps are slow (allocation, kernel choice), so the second half of them speaks.
+        started = time.monotonic()
+        for _ in range(CALIBRATION_STEPS):
+            self._train_step()
+            self.step += 1
+        each = (time.monotonic() - started) / CALIBRATION_STEPS
+        assert self.minutes is not None
+        self.config = self.config.with_steps(max(2 * self.step, round(self.minutes * 60 / each)))
+        self.batches.config = self.config
+        self._write_config()
+
+    def validate(self) -> float:
+        """Accuracy in percent on fixed episodes of the held-out data; NaN without any."""
+        if self.validation is None:
+            return math.nan
+        return episode_accuracy(self.model["backbone"], self.model["objective"], self.validation, self.config)
+
+    def save(self) -> None:
+        """Write both checkpoint files; each replaces its predecessor at once or not at all."""
+        self.saved = time.monotonic()
+        metadata = {"step": self.step, "seconds": round(self.seconds, 1), "validation": str(self.best_guess)}
+        state = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        state.update(checkpoint.optimizer_tensors(self.optimizer))
+        kept = {k: v for k, v in self.model.state_dict().items() if not k.startswith("classifier.")}
+        checkpoint.write_tensors(self.out / "state.safetensors", state, metadata)
+        checkpoint.write_tensors(self.out / "model.safetensors", kept, metadata)
+
+    def _write_config(self) -> None:
+        record = {
+            "config": self.config.to_json(),
+            "environment": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "machine": platform.machine(),
+                "threads": torch.get_num_threads(),
+                "cpus": os.cpu_count(),
+            },
+            "classes": len(self.batches.data.classes),
+            "images": len(self.batches.data),
+        }
+        checkpoint.write_json(self.out / "config.json", record)
+
+
+def _seeded_init(backbone: nn.Module, seed: int) -> None:
+    """He initialisation of the convolutions from the run's seed."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+
+
+@torch.no_grad()
+def embed_all(backbone: nn.Module, pixels: Any, batch: int = 512) -> Tensor:
+    """uint8 images of a set to embeddings (N, D) on the backbone's device, batch norm in evaluation mode."""
+    training = backbone.training
+    backbone.eval()
+    device = next(backbone.parameters()).device
+    parts = [
+        backbone(to_ink(torch.from_numpy(np.ascontiguousarray(pixels[i : i + batch])).to(device)))
+        for i in range(0, len(pixels), batch)
+    ]
+    backbone.train(training)
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def episode_accuracy(
+    backbone: nn.Module, objective: nn.Module, data: LabelledImages, config: TrainConfig
+) -> float:
+    """Percent right over fixed validation episodes, within one domain where the domains are large enough."""
+    z = embed_all(backbone, data.pixels)
+    largest = int(np.bincount(data.domains).max())
+    ways = min(config.ways, len(data.classes))
+    sampler = EpisodeSampler(
+        data, ways=ways, shots=config.shots, queries=config.queries, within=float(largest >= ways)
+    )
+    rng = np.random.default_rng(12345)
+    right = []
+    for _ in range(VALIDATION_EPISODES):
+        episode = sampler.draw(rng)
+        scores = objective(z[torch.from_numpy(episode.support)], z[torch.from_numpy(episode.query.ravel())])
+        truth = torch.arange(ways, device=z.device).repeat_interleave(episode.query.shape[1])
+        right.append((scores.argmax(1) == truth).float().mean().item())
+    return 100.0 * float(np.mean(right))

@@ -1,0 +1,1 @@
+"""Shipped bundles; each stands beside its licence."""

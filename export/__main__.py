@@ -1,0 +1,7 @@
+"""`python -m export CHECKPOINT --out NAME.edgemeta`, the same as `edgemeta export`."""
+
+import sys
+
+from edgemeta.cli import main
+
+sys.exit(main(["export", *sys.argv[1:]]))

@@ -1,0 +1,44 @@
+"""The module that is exported: sensor pixels in, embedding out, batch norm folded."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+# ITU-R BT.601, what Pillow's convert("L") and every camera's luma use.
+LUMA = (0.299, 0.587, 0.114)
+
+
+class PixelsToEmbedding(nn.Module):
+    """uint8 (N, H, W, 3) RGB to float32 (N, D): the trainer's `to_ink` scaling, then the folded backbone."""
+
+    def __init__(self, backbone: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.backbone = fold_batch_norm(backbone)
+        self.channels = channels
+        self.register_buffer("luma", torch.tensor(LUMA)[:, None])
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = pixels.to(torch.float32)
+        if self.channels == 1:
+            # Grey pixels are replicated, and weights that sum to 1 give them back.
+            x = x @ self.luma
+        x = 1.0 - x / 255.0
+        return self.backbone(x.permute(0, 3, 1, 2))  # type: ignore[no-any-return]
+
+
+def fold_batch_norm(backbone: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose (Conv2d, BatchNorm2d) pairs in a Sequential are one Conv2d each."""
+    folded = copy.deepcopy(backbone).eval()
+    for module in folded.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        names = list(module._modules)
+        for first, second in zip(names, names[1:]):  # noqa: B905 (pairs of neighbours)
+            conv, norm = module._modules[first], module._modules[second]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                module._modules[first] = nn.utils.fusion.fuse_conv_bn_eval(conv, norm)
+                module._modules[second] = nn.Identity()
+    return folded

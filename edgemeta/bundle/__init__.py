@@ -1,8 +1,12 @@
 """The bundle, NAME.edgemeta: one file with the frozen graph and all that a device must know about it."""
 
-from .manifest import Golden, HeadRecipe, InputContract, Licence, Manifest, Variant
+from typing import TYPE_CHECKING, Any
+
 from .opening import SUFFIX, Bundle, shipped
-from .writing import write_bundle
+from .records import Golden, HeadRecipe, InputContract, Licence, Manifest, Variant
+
+if TYPE_CHECKING:
+    from .writing import write_bundle
 
 __all__ = [
     "SUFFIX",
@@ -16,3 +20,12 @@ __all__ = [
     "shipped",
     "write_bundle",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`write_bundle` on first use: a device only reads."""
+    if name == "write_bundle":
+        from .writing import write_bundle
+
+        return write_bundle
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -126,9 +126,7 @@ def read_entries(file: BinaryIO, nbytes: int) -> list[Entry]:
     """
     if nbytes < _END.size:
         raise BundleDamagedError(f"a file of {nbytes} bytes is no bundle")
-    magic, disk, first, count, total, size, start, comment = _END.unpack(
-        _read(file, nbytes - _END.size, _END.size)
-    )
+    magic, disk, first, count, total, size, start, comment = _END.unpack(_read(file, nbytes - _END.size, _END.size))
     if magic != _END_MAGIC:
         raise BundleDamagedError("the file does not end as a bundle does: it is truncated, or is no bundle")
     if count > MAX_MEMBERS or size > MAX_MEMBERS * (_CENTRAL.size + MAX_NAME + _MAX_EXTRA):
@@ -151,9 +149,7 @@ def _central_entries(data: bytes, count: int) -> Iterable[tuple[str, int, int]]:
     for number in range(count):
         if at + _CENTRAL.size > len(data) - _END.size:
             raise ValueError(f"it ends within entry {number}")
-        magic, _, _, flags, method, _, _, crc, packed, size, name_size, extra_size, *_ = _CENTRAL.unpack_from(
-            data, at
-        )
+        magic, _, _, flags, method, _, _, crc, packed, size, name_size, extra_size, *_ = _CENTRAL.unpack_from(data, at)
         if magic != _CENTRAL_MAGIC:
             raise ValueError(f"entry {number} does not begin as it should")
         if flags & 0x1:

@@ -98,9 +98,7 @@ def _check_onnx(data: memoryview, member: str) -> None:
         raise _damaged(member, f"{graphs} graphs in the model")
 
 
-def _check_field(
-    rules: _Message, number: int, wire: int, value: int, content: memoryview, member: str
-) -> None:
+def _check_field(rules: _Message, number: int, wire: int, value: int, content: memoryview, member: str) -> None:
     if number == 0 or number >= 1 << 29:
         raise _damaged(member, "an impossible field number")
     if number in rules.refused:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BundleDamagedError, BundleVersionError
-from .manifest import MAX_DIM, HeadRecipe, InputContract, NormalisationRecord
+from .manifest import MAX_DIM
+from .records import HeadRecipe, InputContract, NormalisationRecord
 
 MAGIC = b"EDGEHEAD"
 VERSION = 1
@@ -45,9 +46,7 @@ def encode(head: Head) -> bytes:
     """The bytes of `head.bin`."""
     arrays = [] if head.centre is None else [np.ascontiguousarray(head.centre, dtype="<f4").tobytes()]
     n, recipe = head.normalisation, head.head
-    flags = (
-        _L2 * n.l2 | _BALANCE * recipe.balance | _LAMBDA * (recipe.lambda_ is not None) | _CENTRE * n.centre
-    )
+    flags = _L2 * n.l2 | _BALANCE * recipe.balance | _LAMBDA * (recipe.lambda_ is not None) | _CENTRE * n.centre
     offset = _aligned(_HEADER.size + _ARRAY.size * len(arrays))
     size = offset + sum(_aligned(len(array)) for array in arrays)
     parts = [

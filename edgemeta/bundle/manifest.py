@@ -1,21 +1,30 @@
-"""What a bundle says about itself: `manifest.json` as frozen dataclasses, read without trust."""
+"""`manifest.json`: the records of a bundle as canonical JSON, read without trust."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BundleDamagedError, BundleVersionError
 from . import canonical
 from .archive import MAX_BYTES, MAX_MEMBERS, check_name
 from .fields import Field
+from .records import (
+    GOLDEN_INPUTS,
+    GOLDEN_OUTPUTS,
+    Golden,
+    HeadRecipe,
+    InputContract,
+    Licence,
+    Manifest,
+    Member,
+    NormalisationRecord,
+    Variant,
+)
 
 FORMAT = "edgemeta-bundle"
 VERSION = 1
 MANIFEST = "manifest.json"
 HEAD = "head.bin"
-GOLDEN_INPUTS = "golden/inputs.u8"
-GOLDEN_OUTPUTS = "golden/outputs.f32"
 # Members under this folder are for others: hashed like all, and otherwise left alone.
 FOREIGN = "x/"
 
@@ -26,109 +35,9 @@ MAX_VARIANTS = 64
 MAX_GOLDEN = 4096
 
 
-@dataclass(frozen=True)
-class InputContract:
-    """What the graph takes: uint8 (N, height, width, 3), RGB, as `edgemeta.imaging.fit` makes it."""
-
-    height: int
-    width: int
-    kind: str = "image"
-    channels: int = 3
-    dtype: str = "uint8"
-    layout: str = "NHWC"
-    colour: str = "rgb"
-    fit: str = "crop"
-
-
-@dataclass(frozen=True)
-class HeadRecipe:
-    """The head that the bundle was made for. `lambda_` is ridge's, or None; `temperature` is positive."""
-
-    name: str
-    lambda_: float | None = None
-    temperature: float = 1.0
-    balance: bool = False
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One form of the graph. `input` and `output` are tensor names; `member` is where its bytes are.
-
-    runtime: "onnx" or "tflite". precision: "fp32", "fp16" or "int8". interchangeable: its embeddings were
-    compared with those of the first variant and may share a journal with them.
-    """
-
-    name: str
-    runtime: str
-    precision: str
-    member: str
-    input: str
-    output: str
-    interchangeable: bool = True
-
-
-@dataclass(frozen=True)
-class Golden:
-    """Inputs with the raw outputs of the graph. `tolerance` is the most that 1 - cosine may be, per row.
-
-    `shape` is that of one input, (height, width, 3); there are `count` of them.
-    """
-
-    count: int
-    shape: tuple[int, int, int]
-    tolerance: float
-    inputs: str = GOLDEN_INPUTS
-    outputs: str = GOLDEN_OUTPUTS
-
-
-@dataclass(frozen=True)
-class NormalisationRecord:
-    """The numbers of `edgemeta.normalisation.Normalisation`; `centre` says whether head.bin holds one."""
-
-    centre: bool
-    power: float
-    l2: bool
-    scale: float
-
-
-@dataclass(frozen=True)
-class Licence:
-    """Whose work is inside (`what`), under which licence, and the line of copyright to show."""
-
-    what: str
-    licence: str
-    copyright: str
-
-
-@dataclass(frozen=True)
-class Member:
-    """Size in bytes and SHA-256 (hexadecimal) of a member."""
-
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Everything in `manifest.json`. `training` and `x` are free JSON objects; `x` is for other tools."""
-
-    name: str
-    embedding_id: bytes
-    dim: int
-    normalisation: NormalisationRecord
-    input: InputContract
-    head: HeadRecipe
-    variants: tuple[Variant, ...]
-    golden: Golden
-    licences: tuple[Licence, ...]
-    training: dict[str, Any]
-    members: dict[str, Member]
-    x: dict[str, Any] = field(default_factory=dict)
-
-
 def encode(manifest: Manifest) -> bytes:
     """The bytes of `manifest.json`. Raises ValueError or TypeError where `training` or `x` are no JSON."""
-    n, i, h, g = manifest.normalisation, manifest.input, manifest.head, manifest.golden
+    h, g = manifest.head, manifest.golden
     value: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -136,20 +45,20 @@ def encode(manifest: Manifest) -> bytes:
         "embedding": {
             "id": manifest.embedding_id.hex(),
             "dim": manifest.dim,
-            "normalisation": {"centre": n.centre, "power": n.power, "l2": n.l2, "scale": n.scale},
+            "normalisation": manifest.normalisation._asdict(),
         },
-        "input": dict(vars(i)),
+        "input": dict(vars(manifest.input)),
         "head": {
             "name": h.name,
             "lambda": h.lambda_,
             "temperature": h.temperature,
             "balance": h.balance,
         },
-        "variants": [dict(vars(v)) for v in manifest.variants],
+        "variants": [v._asdict() for v in manifest.variants],
         "golden": {**vars(g), "shape": list(g.shape)},
-        "licences": [dict(vars(licence)) for licence in manifest.licences],
+        "licences": [licence._asdict() for licence in manifest.licences],
         "training": manifest.training,
-        "members": {name: dict(vars(member)) for name, member in manifest.members.items()},
+        "members": {name: member._asdict() for name, member in manifest.members.items()},
     }
     if manifest.x:
         value["x"] = manifest.x

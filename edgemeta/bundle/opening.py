@@ -1,35 +1,28 @@
-"""Opening a bundle: sizes first, then every hash, then the meaning; the graph's bytes only when asked for."""
+"""The bundle as a program sees it: opened once, checked whole, its graphs read when they are asked for.
+
+The reader, the checks and the hashes are imported when a bundle is opened: `import edgemeta` must be quick.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import (
-    BundleDamagedError,
-    BundleError,
-    BundleMissingError,
-    NotFoundError,
-    OptionError,
-)
-from ..normalisation import Normalisation
+from ..errors import BundleDamagedError, BundleError, BundleMissingError, NotFoundError, OptionError
 from ..terminal import printable
-from . import archive, graph_checks, headbin
-from . import manifest as manifests
-from .archive import Entry
-from .manifest import HeadRecipe, InputContract, Manifest, Variant
+from .records import HeadRecipe, InputContract, Variant
+
+if TYPE_CHECKING:
+    from .reading import Contents
 
 SUFFIX = ".edgemeta"
 _MODELS = Path(__file__).parent.parent / "models"
 
 
-@dataclass(frozen=True, repr=False)
 class Bundle:
     """A bundle whose every byte was checked when it was opened. Make one with `Bundle.open`.
 
@@ -37,31 +30,28 @@ class Bundle:
     whole file, hexadecimal. nbytes: size of the file.
     """
 
-    path: Path
-    manifest: Manifest
-    normalisation: Normalisation
-    sha256: str
-    nbytes: int
-    _entries: dict[str, Entry] = field(repr=False)
+    def __init__(self, path: Path, contents: Contents) -> None:
+        self.path = path
+        self.manifest, self.normalisation, self.sha256, self.nbytes, self._entries = contents
 
     @classmethod
-    def open(
-        cls, path: str | os.PathLike[str], *, sha256: str | None = None, max_bytes: int = archive.MAX_BYTES
-    ) -> Bundle:
+    def open(cls, path: str | os.PathLike[str], *, sha256: str | None = None, max_bytes: int | None = None) -> Bundle:
         """Open a file, or a shipped bundle by its name alone (`"glyphs"`: no folder, no suffix).
 
         sha256: the hash that the file must have, 64 hexadecimal digits; without it hashes only detect damage.
-        max_bytes: refuse a larger file. The file is read once, in chunks; graphs stay on disk.
+        max_bytes: refuse a larger file; the format itself ends at 2 GiB. The file is read once, in chunks; graphs stay on disk.
 
         Raises BundleMissingError, BundleDamagedError, BundleVersionError, BundleError when it cannot be
         read, and OptionError for a malformed `sha256`.
         """
+        from .reading import read_bundle
+
         pin = _checked_pin(sha256)
         where = resolve(path)
         name = printable(str(where))
         try:
             with where.open("rb") as file:
-                return _open(cls, file, where, pin, max_bytes)
+                return cls(where, read_bundle(file, pin, max_bytes))
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise BundleMissingError(f"there is no bundle at {name}; {_shipped_in_words()}") from error
         except BundleError as error:
@@ -110,9 +100,11 @@ class Bundle:
     def graph(self, name: str) -> bytes:
         """The bytes of a variant's graph, read now, compared with its hash, and looked through for what a
         graph must not hold. Raises NotFoundError, BundleDamagedError (also when the file changed since)."""
+        from .graph_checks import check_graph
+
         variant = self.variant(name)
         data = self._member(variant.member)
-        graph_checks.check_graph(variant.runtime, data, variant.member)
+        check_graph(variant.runtime, data, variant.member)
         return data
 
     def golden(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -128,10 +120,12 @@ class Bundle:
         """The data of a member, hashed again: the file may have changed since it was opened."""
         import hashlib
 
+        from .archive import read_member
+
         name = printable(str(self.path))
         try:
             with self.path.open("rb") as file:
-                data = archive.read_member(file, self._entries[member])
+                data = read_member(file, self._entries[member])
         except FileNotFoundError as error:
             raise BundleMissingError(f"{name} is no longer there") from error
         except OSError as error:
@@ -141,9 +135,7 @@ class Bundle:
         return data
 
     def __repr__(self) -> str:
-        return (
-            f"<Bundle {self.name}: {self.dim} dimensions, {len(self.variants)} variants, {self.nbytes} bytes>"
-        )
+        return f"<Bundle {self.name}: {self.dim} dimensions, {len(self.variants)} variants, {self.nbytes} bytes>"
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
@@ -170,56 +162,3 @@ def _checked_pin(sha256: str | None) -> str | None:
     if not isinstance(sha256, str) or len(sha256) != 64 or not set(sha256) <= set("0123456789abcdefABCDEF"):
         raise OptionError("sha256= takes 64 hexadecimal digits, as sha256sum prints them")
     return sha256.lower()
-
-
-def _open(cls: type[Bundle], file: BinaryIO, path: Path, pin: str | None, max_bytes: int) -> Bundle:
-    nbytes = os.fstat(file.fileno()).st_size
-    if nbytes > min(max_bytes, archive.MAX_BYTES):
-        raise BundleDamagedError(f"{nbytes} bytes; the most is {min(max_bytes, archive.MAX_BYTES)}")
-    entries = archive.read_entries(file, nbytes)
-    by_name = {entry.name: entry for entry in entries}
-    for name, most in ((manifests.MANIFEST, manifests.MAX_MANIFEST), (manifests.HEAD, headbin.MAX_SIZE)):
-        if name not in by_name:
-            raise BundleDamagedError(f"{name} is missing")
-        if by_name[name].size > most:
-            raise BundleDamagedError(f"{name} has {by_name[name].size} bytes; the most is {most}")
-
-    scan = archive.scan(file, entries, keep=(manifests.MANIFEST, manifests.HEAD))
-    if pin is not None and scan.sha256 != pin:
-        raise BundleDamagedError(f"this is not the pinned file: pinned {pin}, found {scan.sha256}")
-    manifest = manifests.decode(scan.kept[manifests.MANIFEST])
-    _check_members(manifest, entries, scan)
-    head = headbin.decode(scan.kept[manifests.HEAD])
-    _check_twins(manifest, head)
-    n = manifest.normalisation
-    try:
-        normalisation = Normalisation(centre=head.centre, power=n.power, l2=n.l2, scale=n.scale)
-    except OptionError as error:
-        raise BundleDamagedError(str(error)) from error
-    return cls(path, manifest, normalisation, scan.sha256, nbytes, by_name)
-
-
-def member_order(names: Sequence[str]) -> list[str]:
-    """The order of members in the file: the manifest, head.bin, then the others by name."""
-    first = [manifests.MANIFEST, manifests.HEAD]
-    return first + sorted(set(names) - set(first))
-
-
-def _check_members(manifest: Manifest, entries: Sequence[Entry], scan: archive.Scan) -> None:
-    """The archive holds just what the manifest lists, in order, with its sizes and hashes."""
-    names = [entry.name for entry in entries]
-    listed = {manifests.MANIFEST, *manifest.members}
-    for name in sorted(listed ^ set(names)):
-        raise BundleDamagedError(f"{name} is {'missing' if name in listed else 'not in the manifest'}")
-    if names != member_order(names):
-        raise BundleDamagedError("the members are not in their order")
-    for entry in entries[1:]:
-        member = manifest.members[entry.name]
-        if (entry.size, scan.members[entry.name]) != (member.size, member.sha256):
-            raise BundleDamagedError(f"{entry.name} is damaged: its size or SHA-256 is not the manifest's")
-
-
-def _check_twins(manifest: Manifest, head: headbin.Head) -> None:
-    for name in ("embedding_id", "dim", "input", "normalisation", "head"):
-        if getattr(manifest, name) != getattr(head, name):
-            raise BundleDamagedError(f"manifest.json and head.bin differ in {name}")

@@ -17,7 +17,11 @@ from ..normalisation import Normalisation
 from ..terminal import printable
 from . import archive, graph_checks, headbin
 from . import manifest as manifests
-from .manifest import (
+from .opening import Bundle
+from .reading import member_order
+from .records import (
+    GOLDEN_INPUTS,
+    GOLDEN_OUTPUTS,
     Golden,
     HeadRecipe,
     InputContract,
@@ -27,7 +31,6 @@ from .manifest import (
     NormalisationRecord,
     Variant,
 )
-from .opening import Bundle, member_order
 
 
 def write_bundle(
@@ -62,8 +65,8 @@ def write_bundle(
     try:
         contents = {
             manifests.HEAD: headbin.encode(headbin.Head(embedding_id, dim, input, record, head, n.centre)),
-            manifests.GOLDEN_INPUTS: golden_inputs.tobytes(),
-            manifests.GOLDEN_OUTPUTS: golden_outputs.astype("<f4").tobytes(),
+            GOLDEN_INPUTS: golden_inputs.tobytes(),
+            GOLDEN_OUTPUTS: golden_outputs.astype("<f4").tobytes(),
         }
         for variant, graph in variants:
             if contents.setdefault(variant.member, graph) is not graph:
@@ -80,6 +83,7 @@ def write_bundle(
             licences=tuple(licences),
             training=dict(training),
             members={member: _member(data) for member, data in contents.items()},
+            x={},
         )
         contents[manifests.MANIFEST] = manifests.encode(manifest)
         manifests.decode(contents[manifests.MANIFEST])
@@ -87,7 +91,7 @@ def write_bundle(
         archive.write_archive(buffer, [(member, contents[member]) for member in member_order(list(contents))])
     except OptionError:
         raise
-    except (ValueError, TypeError, struct.error) as error:
+    except (ValueError, TypeError, AttributeError, struct.error) as error:
         raise OptionError(f"the bundle cannot be written: {error}") from error
     _replace(Path(path), buffer)
 

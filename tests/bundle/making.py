@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgemeta.bundle import HeadRecipe, InputContract, Licence, Variant, archive, canonical, write_bundle
-from edgemeta.bundle.opening import member_order
+from edgemeta.bundle.reading import member_order
 from edgemeta.normalisation import Normalisation
 
 DIM, SIDE, COUNT = 6, 4, 3

@@ -277,9 +277,7 @@ def test_a_newer_version(whole, tmp_path):
 
 def every_field(value, path=()):
     yield path
-    children = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    )
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in children:
         if path[:1] != ("training",):
             yield from every_field(child, (*path, key))

@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,9 +77,7 @@ def test_a_zip_tool_reads_it(tmp_path):
 def test_many_variants(tmp_path):
     variants = [
         (Variant(f"v{i}", runtime, "int8", f"graphs/v{i}", "in", "out"), graph)
-        for i, (runtime, graph) in enumerate(
-            [("onnx", onnx_graph()), ("tflite", b"\x1c\0\0\0TFL3" + bytes(99))]
-        )
+        for i, (runtime, graph) in enumerate([("onnx", onnx_graph()), ("tflite", b"\x1c\0\0\0TFL3" + bytes(99))])
     ]
     bundle = Bundle.open(make(tmp_path / "a.edgemeta", variants=variants))
     assert [bundle.graph(variant.name) for variant, _ in variants] == [graph for _, graph in variants]
@@ -158,10 +155,10 @@ BAD_CONTENT = {
     "head name": {"head": HeadRecipe("ridge\x1b")},
     "no variant": {"variants": []},
     "two of a name": {"variants": content()["variants"] * 2},
-    "a variant over head.bin": {"variants": [(replace(VARIANT, member="head.bin"), onnx_graph())]},
-    "a variant over the manifest": {"variants": [(replace(VARIANT, member="manifest.json"), onnx_graph())]},
-    "a path outside": {"variants": [(replace(VARIANT, member="../x.onnx"), onnx_graph())]},
-    "runtime": {"variants": [(replace(VARIANT, runtime="torch"), b"\0\0\0\0TFL3")]},
+    "a variant over head.bin": {"variants": [(VARIANT._replace(member="head.bin"), onnx_graph())]},
+    "a variant over the manifest": {"variants": [(VARIANT._replace(member="manifest.json"), onnx_graph())]},
+    "a path outside": {"variants": [(VARIANT._replace(member="../x.onnx"), onnx_graph())]},
+    "runtime": {"variants": [(VARIANT._replace(runtime="torch"), b"\0\0\0\0TFL3")]},
     "golden dtype": {"golden_inputs": np.zeros((3, 4, 4, 3), np.float32)},
     "golden count": {"golden_outputs": np.zeros((2, 6), np.float32)},
     "golden NaN": {"golden_outputs": np.full((3, 6), np.nan, np.float32)},
@@ -193,7 +190,7 @@ def test_a_bad_graph_is_not_written(tmp_path):
     with pytest.raises(BundleDamagedError, match="functions"):
         make(tmp_path / "a.edgemeta", variants=[(VARIANT, onnx_graph(model=b"\xca\x01\x00"))])
     with pytest.raises(BundleDamagedError, match="TFLite"):
-        make(tmp_path / "a.edgemeta", variants=[(replace(VARIANT, runtime="tflite"), onnx_graph())])
+        make(tmp_path / "a.edgemeta", variants=[(VARIANT._replace(runtime="tflite"), onnx_graph())])
     assert not os.listdir(tmp_path)
 
 

@@ -205,9 +205,7 @@ class _Block(NamedTuple):
 def _blocks(inputs: int, outputs: int) -> tuple[_Block, ...]:
     """The weights that turn a line of `inputs` pixels into one of `outputs` pixels."""
     step = outputs if inputs <= DENSE_LINE else BLOCK_OUTPUTS
-    return tuple(
-        _block(inputs, outputs, first, min(first + step, outputs)) for first in range(0, outputs, step)
-    )
+    return tuple(_block(inputs, outputs, first, min(first + step, outputs)) for first in range(0, outputs, step))
 
 
 def _block(inputs: int, outputs: int, first: int, last: int) -> _Block:

@@ -39,7 +39,8 @@ class Bundle:
         """Open a file, or a shipped bundle by its name alone (`"glyphs"`: no folder, no suffix).
 
         sha256: the hash that the file must have, 64 hexadecimal digits; without it hashes only detect damage.
-        max_bytes: refuse a larger file; the format itself ends at 2 GiB. The file is read once, in chunks; graphs stay on disk.
+        max_bytes: refuse a larger file; the format itself ends at 2 GiB.
+        The file is read once, in chunks; graphs stay on disk.
 
         Raises BundleMissingError, BundleDamagedError, BundleVersionError, BundleError when it cannot be
         read, and OptionError for a malformed `sha256`.

@@ -38,9 +38,7 @@ def run(bundle: str, *, draws: int, seed: int, as_json: bool) -> list[Row]:
     assert learner.bundle is not None
     data = Digits().load()
     say = (lambda *_: None) if as_json else print
-    say(
-        f"{len(data)} handwritten digits (UCI, 8 x 8 pixels); the model {learner.bundle.name!r} saw none of them."
-    )
+    say(f"{len(data)} handwritten digits (UCI, 8 x 8 pixels); the model {learner.bundle.name!r} saw none of them.")
     raw, seconds = _embed(learner, data, quiet=as_json)
     say(f"embedding: {1e3 * seconds / len(data):.2f} ms an image on {learner.provider}\n")
     rows = [measure(learner, raw, data, shots, draws, seed) for shots in SHOTS]
@@ -71,9 +69,7 @@ def _embed(learner: Learner, data: LabelledImages, *, quiet: bool) -> tuple[NDAr
     return np.concatenate(parts), seconds
 
 
-def measure(
-    learner: Learner, raw: NDArray[Any], data: LabelledImages, shots: int, draws: int, seed: int
-) -> Row:
+def measure(learner: Learner, raw: NDArray[Any], data: LabelledImages, shots: int, draws: int, seed: int) -> Row:
     """Teach `shots` random examples a class, predict all the other images; `draws` times."""
     accuracies, learn, predict = [], [], []
     names = np.array(data.classes, dtype=object)[data.labels]
@@ -149,6 +145,4 @@ def _show_one(bundle: str, data: LabelledImages, seed: int) -> None:
 
 def _same_bits(a: Learner, b: Learner) -> bool:
     one, two = a.solution(), b.solution()
-    return one.labels == two.labels and bool(
-        (one.weights == two.weights).all() and (one.bias == two.bias).all()
-    )
+    return one.labels == two.labels and bool((one.weights == two.weights).all() and (one.bias == two.bias).all())

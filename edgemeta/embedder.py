@@ -89,8 +89,6 @@ def _own_id(dim: int, normalisation: Normalisation) -> bytes:
     """embedding.id for embeddings that the user brings: their length and what is done to them (SPEC.md)."""
     import hashlib
 
-    text = (
-        f"edgemeta own embeddings 1|{dim}|{normalisation.power!r}|{normalisation.l2}|{normalisation.scale!r}|"
-    )
+    text = f"edgemeta own embeddings 1|{dim}|{normalisation.power!r}|{normalisation.l2}|{normalisation.scale!r}|"
     centre = b"" if normalisation.centre is None else normalisation.centre.astype("<f4").tobytes()
     return hashlib.sha256(text.encode() + centre).digest()

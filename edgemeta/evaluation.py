@@ -103,9 +103,7 @@ def evaluate(
     )
 
 
-def evaluate_runs(
-    embed: Embed, make_learner: Callable[[], Learner], root: Path, height: int, width: int
-) -> RunsError:
+def evaluate_runs(embed: Embed, make_learner: Callable[[], Learner], root: Path, height: int, width: int) -> RunsError:
     """Lake's 20 within-alphabet 20-way one-shot runs (Lake, Salakhutdinov, Tenenbaum 2015)."""
     wrong, trials, head = 0, 0, ""
     for run in load_runs(root, height, width):

@@ -33,9 +33,7 @@ def one(x: Any) -> list[Any]:
             "for several use learn_many or predict_many, and for an image convert it to uint8"
         )
     if isinstance(x, (list, tuple)):
-        raise InputError(
-            f"one image or one embedding is expected, not a {type(x).__name__}; use the ..._many form"
-        )
+        raise InputError(f"one image or one embedding is expected, not a {type(x).__name__}; use the ..._many form")
     return [x]
 
 
@@ -48,10 +46,8 @@ def collect(xs: Any, *, channels: str, height: int | None, width: int | None) ->
     if isinstance(xs, (str, os.PathLike)):
         raise InputError("several inputs are expected, not one path; put it in a list")
     if isinstance(xs, np.ndarray) and xs.ndim < 2:
-        raise InputError(
-            f"several inputs are expected, not an array of shape {xs.shape}; use learn or predict"
-        )
-    items: Sequence[Any] = xs if isinstance(xs, (np.ndarray, list, tuple)) else list(_iterable(xs))
+        raise InputError(f"several inputs are expected, not an array of shape {xs.shape}; use learn or predict")
+    items: Any = xs if isinstance(xs, (np.ndarray, list, tuple)) else list(_iterable(xs))
     floats = [_is_embedding(x) for x in items]
     if any(floats) and not all(floats):
         raise InputError("a batch mixes images and embeddings; give them apart")
@@ -60,17 +56,16 @@ def collect(xs: Any, *, channels: str, height: int | None, width: int | None) ->
     if height is None or width is None:
         if not len(items):
             return Inputs(None, np.zeros((0, 0)))
-        raise ImageError(
-            "this learner has no backbone (it was made with dim=), so it takes float embeddings only"
-        )
+        raise ImageError("this learner has no backbone (it was made with dim=), so it takes float embeddings only")
     return Inputs([_fitted(x, i, channels, height, width) for i, x in enumerate(items)], None)
 
 
 def _iterable(xs: Any) -> Iterable[Any]:
     try:
-        return iter(xs)
+        found: Iterable[Any] = iter(xs)
     except TypeError as error:
         raise InputError(f"several inputs are expected, not a {type(xs).__name__}") from error
+    return found
 
 
 def _is_embedding(x: Any) -> bool:
@@ -90,7 +85,6 @@ def _fitted(x: Any, index: int, channels: str, height: int, width: int) -> NDArr
     if isinstance(x, np.ndarray) and x.dtype.kind in "iub" and x.ndim == 1:
         raise EmbeddingError(f"input {index}: an embedding is a float array, not {x.dtype}")
     try:
-        order = "rgb" if not isinstance(x, np.ndarray) else channels
-        return fit(as_pixels(x, channels), height, width, channels=order)
+        return fit(as_pixels(x, channels), height, width)
     except InputError as error:
         raise type(error)(f"input {index}: {error}") from error

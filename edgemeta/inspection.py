@@ -13,9 +13,7 @@ def describe(path: Path) -> dict[str, Any]:
     """A record of the file at `path`. Raises BundleError or JournalError when it is damaged or neither."""
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"
-    return (
-        describe_bundle(Bundle.open(path)) if is_zip or path.suffix == ".edgemeta" else describe_journal(path)
-    )
+    return describe_bundle(Bundle.open(path)) if is_zip or path.suffix == ".edgemeta" else describe_journal(path)
 
 
 def describe_bundle(bundle: Bundle) -> dict[str, Any]:
@@ -54,9 +52,7 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
             for v in bundle.variants
         ],
         "golden": {"count": manifest.golden.count, "tolerance": manifest.golden.tolerance},
-        "licences": [
-            {"what": x.what, "licence": x.licence, "copyright": x.copyright} for x in manifest.licences
-        ],
+        "licences": [{"what": x.what, "licence": x.licence, "copyright": x.copyright} for x in manifest.licences],
         "training": manifest.training,
     }
 

@@ -19,11 +19,7 @@ def check_label(label: object, what: str = "label") -> str:
         raise LabelError(f"a {what} needs at least one visible character: {printable(text)!r}")
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-            raise LabelError(
-                f"the {what} {printable(text)!r} holds a control character or half a surrogate pair"
-            )
+            raise LabelError(f"the {what} {printable(text)!r} holds a control character or half a surrogate pair")
     if len(text.encode("utf-8")) > LONGEST_BYTES:
-        raise LabelError(
-            f"the {what} {printable(text[:40])!r}... is longer than {LONGEST_BYTES} bytes of UTF-8"
-        )
+        raise LabelError(f"the {what} {printable(text[:40])!r}... is longer than {LONGEST_BYTES} bytes of UTF-8")
     return text

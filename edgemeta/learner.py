@@ -55,7 +55,9 @@ class Learner:
         providers: Sequence[str] | None = None,
         threads: int | None = None,
     ) -> None:
-        """Open a bundle and, if `journal` is given, what was taught before; without it, everything is forgotten at the end.
+        """Open a bundle and, if `journal` is given, what was taught before.
+
+        Without a journal everything is forgotten at the end.
 
         bundle: a path, a `Bundle`, or the name of a shipped one ("glyphs"). dim: instead of a bundle, the length of
         the embeddings that you bring; `normalisation` says what is done to them (L2 when not given).
@@ -359,9 +361,7 @@ def _spread(values: Any, count: int, what: str) -> list[Any]:
         return [values] * count
     values = list(values)
     if len(values) != count:
-        raise InputError(
-            f"{len(values)} {what} for {count} inputs; give one for each, or a single one for all"
-        )
+        raise InputError(f"{len(values)} {what} for {count} inputs; give one for each, or a single one for all")
     return values
 
 

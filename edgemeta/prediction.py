@@ -31,8 +31,7 @@ class Prediction:
         order = np.argsort(-self._scores, kind="stable")
         several = len(self._labels) > 1
         return tuple(
-            (self._labels[i], float(self._scores[i]), float(self._confidences[i]) if several else None)
-            for i in order
+            (self._labels[i], float(self._scores[i]), float(self._confidences[i]) if several else None) for i in order
         )
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .errors import HeadError
 from .heads import Facts, Head
-from .journal import Change, ExampleId, Journal
+from .journal import Change, ExampleId, Journal, Seal
 from .normalisation import to_float
 from .statistics import Statistics
 
@@ -48,7 +48,7 @@ class Taught:
     def facts(self, head: Head) -> Facts:
         """What `head` solves from. Raises HeadError when what it needs was sealed away."""
         statistics, sealed = self.statistics, bool(self.journal.seals)
-        if head.needs == "moment" and any(seal.moment is None for seal in self.journal.seals.values()):
+        if head.needs == "moment" and any(not seal.has_moment for seal in self.journal.seals.values()):
             raise HeadError(
                 f"head {head.name} needs the second moment, and examples were sealed without it; "
                 "use head='cosine' or 'euclidean', or teach again with the head named from the start"
@@ -70,10 +70,12 @@ class Taught:
             for _, q20 in self._chunks(list(self.journal.live)):
                 self.statistics.add_to_moment(q20)
             for seal in self.journal.seals.values():
-                assert self.statistics.moment is not None and seal.moment is not None
-                self.statistics.moment += unpack(seal.moment, self.journal.dim)
+                moment = seal.moment
+                assert self.statistics.moment is not None and moment is not None
+                self.statistics.moment += unpack(moment, self.journal.dim)
         assert self.statistics.moment is not None
-        return self.statistics.moment.copy()
+        moment: NDArray[np.float64] = self.statistics.moment.copy()
+        return moment
 
     def _examples(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         ids = sorted(self.journal.live)
@@ -103,8 +105,9 @@ class Taught:
             rows = q20[names == label]
             (self.statistics.add if sign > 0 else self.statistics.remove)(label, rows)
 
-    def _add_seal(self, seal, sign: int) -> None:  # type: ignore[no-untyped-def]
-        moment = None if seal.moment is None else unpack(seal.moment, self.journal.dim)
+    def _add_seal(self, seal: Seal, sign: int) -> None:
+        packed = seal.moment
+        moment = None if packed is None else unpack(packed, self.journal.dim)
         squares = 0.0 if moment is None else float(np.trace(moment))
         self.statistics.add_sums(seal.label, seal.count, seal.total, squares, moment, sign)
 
@@ -113,4 +116,5 @@ def unpack(packed: NDArray[np.float64], dim: int) -> NDArray[np.float64]:
     """Upper triangle row by row, D (D + 1) / 2 numbers, to a symmetric (D, D)."""
     full = np.zeros((dim, dim))
     full[np.triu_indices(dim)] = packed
-    return full + np.triu(full, 1).T
+    full += np.triu(full, 1).T
+    return full

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ LUMA = (0.299, 0.587, 0.114)
 
 class PixelsToEmbedding(nn.Module):
     """uint8 (N, H, W, 3) RGB to float32 (N, D): the trainer's `to_ink` scaling, then the folded backbone."""
+
+    luma: Tensor
 
     def __init__(self, backbone: nn.Module, channels: int) -> None:
         super().__init__()
@@ -36,7 +39,7 @@ def fold_batch_norm(backbone: nn.Module) -> nn.Module:
         if not isinstance(module, nn.Sequential):
             continue
         names = list(module._modules)
-        for first, second in zip(names, names[1:]):  # noqa: B905 (pairs of neighbours)
+        for first, second in pairwise(names):
             conv, norm = module._modules[first], module._modules[second]
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 module._modules[first] = nn.utils.fusion.fuse_conv_bn_eval(conv, norm)

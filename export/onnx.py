@@ -34,9 +34,7 @@ def to_onnx(module: nn.Module, height: int, width: int) -> bytes:
         import onnx
         import onnxscript  # noqa: F401 (torch.onnx imports it; its own message does not say what to install)
     except ImportError as error:
-        raise MissingDependencyError(
-            'export needs onnx and onnxscript: pip install "edgemeta[train]"'
-        ) from error
+        raise MissingDependencyError('export needs onnx and onnxscript: pip install "edgemeta[train]"') from error
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
     program = _export(module.eval(), example)
     model = program.model_proto

@@ -86,24 +86,18 @@ def _cosine(a: Any, b: Any) -> Any:
     return np.where(same, 1.0, (a * b).sum(axis=1) / np.where(lengths == 0.0, 1.0, lengths))
 
 
-def _bundle_accuracy(
-    bundle: Bundle, variant: str, spec: str, ways: int, shots: int, episodes: int
-) -> Accuracy:
+def _bundle_accuracy(bundle: Bundle, variant: str, spec: str, ways: int, shots: int, episodes: int) -> Accuracy:
     data = open_source(spec, part="evaluation").load(bundle.input.height, bundle.input.width)
     with Learner(bundle, variant=variant) as learner:
         embed = bundle_embed(learner)
         return evaluate(embed, lambda: Learner(bundle), data, ways=ways, shots=shots, episodes=episodes)
 
 
-def _torch_accuracy(
-    bundle: Bundle, checkpoint: Path, spec: str, ways: int, shots: int, episodes: int
-) -> Accuracy:
+def _torch_accuracy(bundle: Bundle, checkpoint: Path, spec: str, ways: int, shots: int, episodes: int) -> Accuracy:
     from edgemeta.meta.evaluating import CheckpointModel
 
     model = CheckpointModel(checkpoint)
     if model.config.size != bundle.input.height:
-        raise BundleError(
-            f"the checkpoint takes {model.config.size} pixels, the bundle {bundle.input.height}"
-        )
+        raise BundleError(f"the checkpoint takes {model.config.size} pixels, the bundle {bundle.input.height}")
     data = open_source(spec, part="evaluation").load(model.config.size, model.config.size)
     return evaluate(model.embed, lambda: Learner(bundle), data, ways=ways, shots=shots, episodes=episodes)

@@ -40,9 +40,7 @@ def add_commands(commands: Any) -> None:
     relearn.add_argument("--out", required=True, metavar="NEW.learned")
 
 
-def _command(
-    commands: Any, name: str, run: Any, text: str, *, bundle: bool = True
-) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, run: Any, text: str, *, bundle: bool = True) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.add_argument("file", metavar="FILE.learned")
     if bundle:

@@ -26,9 +26,7 @@ def add_commands(commands: Any) -> None:
     demo.set_defaults(run=_demo)
 
     evaluate = commands.add_parser("eval", help="few-shot accuracy of a bundle or a checkpoint")
-    evaluate.add_argument(
-        "what", metavar="WHAT", help="a bundle (path or name) or the --out of `edgemeta train`"
-    )
+    evaluate.add_argument("what", metavar="WHAT", help="a bundle (path or name) or the --out of `edgemeta train`")
     evaluate.add_argument(
         "--data",
         required=True,
@@ -76,6 +74,7 @@ def _eval(options: argparse.Namespace) -> int:
         print(json.dumps(runs.to_json()) if options.json else text)
         return 0
     data = open_source(options.data, part=options.part).load(height, width)
+    progress = None if options.json else Progress("eval", options.episodes)
     result = evaluation.evaluate(
         embed,
         make_learner,
@@ -86,13 +85,15 @@ def _eval(options: argparse.Namespace) -> int:
         episodes=options.episodes,
         within=options.within,
         seed=options.seed,
-        progress=None if options.json else Progress("eval", options.episodes),
+        progress=progress,
     )
+    if progress:
+        progress.close()
     text = (
-        f"\n{result.ways}-way {result.shots}-shot, head {result.head}: {result.accuracy:.2f} % "
+        f"{result.ways}-way {result.shots}-shot, head {result.head}: {result.accuracy:.2f} % "
         f"+- {result.ci95:.2f} over {result.episodes} episodes"
     )
-    print(json.dumps(result.to_json()) if options.json else text.lstrip() if not Progress else text)
+    print(json.dumps(result.to_json()) if options.json else text)
     return 0
 
 

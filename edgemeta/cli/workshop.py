@@ -27,9 +27,7 @@ def add_commands(commands: Any) -> None:
     train.add_argument("--backbone", choices=["conv4", "resnet"], default="resnet")
     train.add_argument("--out", required=True, metavar="DIR")
     train.add_argument("--steps", type=int)
-    train.add_argument(
-        "--minutes", type=float, help="fix the number of steps from the speed of the first ones"
-    )
+    train.add_argument("--minutes", type=float, help="fix the number of steps from the speed of the first ones")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--resume", action="store_true", help="go on where --out was left")
     train.add_argument("--init", metavar="CHECKPOINT", help="start from the backbone of another run")
@@ -45,9 +43,7 @@ def add_commands(commands: Any) -> None:
     train.add_argument("--learning-rate", type=float, dest="learning_rate")
     train.add_argument("--episodic-share", type=float, dest="episodic_share")
     train.add_argument("--augment", type=float, help="strength, 0 for none, 1 suits characters")
-    train.add_argument(
-        "--held-out", type=int, dest="held_out", help="domains kept for validation, 0 for none"
-    )
+    train.add_argument("--held-out", type=int, dest="held_out", help="domains kept for validation, 0 for none")
     train.add_argument("--no-rotations", action="store_false", dest="rotations", default=None)
     train.add_argument("--mirror", action="store_true", default=None, help="mirrored classes are classes too")
     train.add_argument("--no-l2", action="store_false", dest="l2", default=None)
@@ -163,9 +159,7 @@ def _export(options: argparse.Namespace) -> int:
     bundle = _exporter("bundling").export_checkpoint(
         options.checkpoint, options.out, name=options.name, licences=licences
     )
-    print(
-        f"{printable(options.out)}: {bundle.nbytes} bytes, {bundle.dim} dimensions, head {bundle.head.name}"
-    )
+    print(f"{printable(options.out)}: {bundle.nbytes} bytes, {bundle.dim} dimensions, head {bundle.head.name}")
     return 0
 
 

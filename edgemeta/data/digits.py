@@ -26,9 +26,7 @@ class Digits:
             with np.load(FILE, allow_pickle=False) as stored:
                 pixels, labels = stored["pixels"], stored["labels"]
         except FileNotFoundError as error:
-            raise DataMissingError(
-                f"{FILE.name} is missing from the package; install edgemeta again"
-            ) from error
+            raise DataMissingError(f"{FILE.name} is missing from the package; install edgemeta again") from error
         return LabelledImages(
             resize(pixels, height, width, batch=True),
             labels.astype(np.int64),

@@ -25,11 +25,10 @@ class Folder:
         """All images fitted to (height, width), RGB. Raises DataMissingError, DataError, ImageError."""
         root = Path(self.root)
         if not root.is_dir():
-            raise DataMissingError(
-                f"there is no folder {printable(str(root))}; name one with a sub-folder a class"
-            )
+            raise DataMissingError(f"there is no folder {printable(str(root))}; name one with a sub-folder a class")
         classes = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-        pixels, labels, kept = [], [], []
+        pixels, labels = [], []
+        kept: list[str] = []
         for folder in classes:
             files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
             if not files:
@@ -39,9 +38,7 @@ class Folder:
                 labels.append(len(kept))
             kept.append(folder.name)
         if not kept:
-            raise DataError(
-                f"{printable(str(root))} has no sub-folder with images in it (one folder a class)"
-            )
+            raise DataError(f"{printable(str(root))} has no sub-folder with images in it (one folder a class)")
         return LabelledImages(
             np.stack(pixels),
             np.array(labels, dtype=np.int64),

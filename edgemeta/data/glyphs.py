@@ -101,13 +101,13 @@ def _draw(
     ink[np.arange(drawers)[:, None], where[..., 1], where[..., 0]] = True
     for drawer in range(drawers):
         ink[drawer] = _thicken(ink[drawer], float(pens[drawer]))
-    return np.where(ink, np.uint8(0), np.uint8(255))
+    return (~ink).astype(np.uint8) * np.uint8(255)
 
 
 def _thicken(ink: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     """Dilate by a disc of `radius` pixels (at most 3)."""
     reach = int(radius)
-    out = ink.copy()
+    out: NDArray[np.bool_] = ink.copy()
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
             if 0 < dy * dy + dx * dx <= radius * radius:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class LabelledImages:
         """For each class the indices of its images, ascending."""
         order = np.argsort(self.labels, kind="stable")
         edges = np.searchsorted(self.labels[order], np.arange(len(self.classes) + 1))
-        return [order[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return [order[a:b] for a, b in pairwise(edges)]
 
     def only(self, classes: NDArray[np.int64]) -> LabelledImages:
         """The images of some classes, the classes numbered anew in the order given."""

@@ -16,13 +16,9 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
     try:
         from PIL import Image
     except ImportError as error:
-        raise MissingDependencyError(
-            'reading image files needs Pillow: pip install "edgemeta[images]"'
-        ) from error
+        raise MissingDependencyError('reading image files needs Pillow: pip install "edgemeta[images]"') from error
     try:
         with Image.open(io.BytesIO(content)) as image:
             return np.asarray(image.convert("L"))
     except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(
-            f"{printable(name)} is not a readable image ({error}); replace or remove it"
-        ) from error
+        raise DataError(f"{printable(name)} is not a readable image ({error}); replace or remove it") from error

@@ -50,9 +50,7 @@ class Augmentation:
         theta[:, :, 2] = spread(2) * self.shift
         grid = F.affine_grid(theta, [n, 1, size, size], align_corners=False)
         if self.warp > 0:
-            coarse = torch.randn(n, 2, 4, 4, generator=rng) * (
-                self.warp * torch.rand(n, 1, 1, 1, generator=rng)
-            )
+            coarse = torch.randn(n, 2, 4, 4, generator=rng) * (self.warp * torch.rand(n, 1, 1, 1, generator=rng))
             warp = F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=True)
             grid = grid + warp.permute(0, 2, 3, 1)
         return grid.to(x.device)

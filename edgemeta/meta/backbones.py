@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,7 @@ from ..errors import OptionError
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
-    )
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
 class Conv4(nn.Module):
@@ -59,14 +58,10 @@ class SmallResNet(nn.Module):
         super().__init__()
         last = (size + 1) // 2 // 2 // 2
         if last < grid:
-            raise OptionError(
-                f"resnet: a size of {size} leaves a map of {last} x {last}, less than grid={grid}"
-            )
+            raise OptionError(f"resnet: a size of {size} leaves a map of {last} x {last}, less than grid={grid}")
         widths = (width, width * 3 // 2, width * 2, width * 11 // 4)
         self.stem = nn.Sequential(_conv(channels, widths[0], 5, 2), nn.ReLU())
-        self.blocks = nn.Sequential(
-            *(_Residual(a, b, pool=b != widths[-1]) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        )
+        self.blocks = nn.Sequential(*(_Residual(a, b, pool=b != widths[-1]) for a, b in pairwise(widths)))
         # Overlapping windows, so that any map divides.
         self.pool = nn.AvgPool2d(last - grid + 1, 1)
         self.neck = _conv(widths[-1], neck, 1)

@@ -68,9 +68,7 @@ def read_config(folder: Path) -> TrainConfig:
 
 def build_model(config: TrainConfig) -> tuple[nn.Module, Prototypes | Ridge]:
     """A fresh backbone and its episodic objective."""
-    backbone = backbones.build(
-        config.backbone, channels=config.channels, size=config.size, **config.backbone_options
-    )
+    backbone = backbones.build(config.backbone, channels=config.channels, size=config.size, **config.backbone_options)
     return backbone, episodic(config.method, l2=config.l2)
 
 

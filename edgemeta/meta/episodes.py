@@ -26,9 +26,7 @@ class EpisodeSampler:
     when the set has too few classes or images for the episode.
     """
 
-    def __init__(
-        self, data: LabelledImages, *, ways: int, shots: int, queries: int, within: float = 0.0
-    ) -> None:
+    def __init__(self, data: LabelledImages, *, ways: int, shots: int, queries: int, within: float = 0.0) -> None:
         if min(ways, shots, queries) < 1:
             raise DataError(f"ways, shots and queries must be at least 1: {ways}, {shots}, {queries}")
         self.ways, self.shots, self.queries, self.within = ways, shots, queries, within

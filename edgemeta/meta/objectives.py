@@ -11,16 +11,24 @@ from torch import Tensor, nn
 from ..errors import OptionError
 
 
-class Prototypes(nn.Module):
-    """ProtoNet (Snell et al. 2017, eq. 2): scores = -t ||z_q - mean of the class's z||^2, with a learned t.
+class Episodic(nn.Module):
+    """What the episodic objectives share: optional L2 and a learned factor of the scores."""
 
-    l2: embeddings are scaled to norm 1 first, as the exported bundle does.
-    """
-
-    def __init__(self, *, l2: bool = True, temperature: float = 10.0) -> None:
+    def __init__(self, *, l2: bool, temperature: float) -> None:
         super().__init__()
         self.l2 = l2
         self.log_t = nn.Parameter(torch.tensor(math.log(temperature)))
+
+    def normalise(self, z: Tensor) -> Tensor:
+        """(..., D) to norm 1 where `l2` says so, as the exported bundle does."""
+        return F.normalize(z, dim=-1) if self.l2 else z
+
+
+class Prototypes(Episodic):
+    """ProtoNet (Snell et al. 2017, eq. 2): scores = -t ||z_q - mean of the class's z||^2, with a learned t."""
+
+    def __init__(self, *, l2: bool = True, temperature: float = 10.0) -> None:
+        super().__init__(l2=l2, temperature=temperature)
 
     def forward(self, support: Tensor, query: Tensor) -> Tensor:
         """Support (ways, shots, D), query (Q, D) to scores (Q, ways)."""
@@ -28,12 +36,8 @@ class Prototypes(nn.Module):
         z = self.normalise(query)
         return -self.log_t.exp() * torch.cdist(z[None], prototypes[None])[0].square()
 
-    def normalise(self, z: Tensor) -> Tensor:
-        """(..., D) to norm 1 where `l2` says so."""
-        return F.normalize(z, dim=-1) if self.l2 else z
 
-
-class Ridge(nn.Module):
+class Ridge(Episodic):
     """R2-D2 (Bertinetto et al. 2019, eq. 4 to 6), with the very objective of `edgemeta.heads.ridge`.
 
     min over W, b of sum ||W z_i + b - y_i||^2 + lambda ||W||^2, b unpenalised, y one-hot; lambda and the scale of
@@ -41,10 +45,8 @@ class Ridge(nn.Module):
     """
 
     def __init__(self, *, l2: bool = True, lambda_: float = 0.1, temperature: float = 10.0) -> None:
-        super().__init__()
-        self.l2 = l2
+        super().__init__(l2=l2, temperature=temperature)
         self.log_lambda = nn.Parameter(torch.tensor(math.log(lambda_)))
-        self.log_t = nn.Parameter(torch.tensor(math.log(temperature)))
 
     def forward(self, support: Tensor, query: Tensor) -> Tensor:
         """Support (ways, shots, D), query (Q, D) to scores (Q, ways)."""
@@ -60,9 +62,8 @@ class Ridge(nn.Module):
         else:
             moment = centred.T @ centred + lambda_ * torch.eye(dim, device=z.device)
             weights = torch.linalg.solve(moment, centred.T @ targets)
-        return self.log_t.exp() * ((self.normalise(query) - mean) @ weights + y.mean(0))
-
-    normalise = Prototypes.normalise
+        scores: Tensor = self.log_t.exp() * ((self.normalise(query) - mean) @ weights + y.mean(0))
+        return scores
 
 
 class CosineClassifier(nn.Module):

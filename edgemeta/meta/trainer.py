@@ -66,15 +66,16 @@ def train(
 def load_data(config: TrainConfig) -> LabelledImages:
     """The background data of a run, all its sources in one set, in its size and colour."""
     parts = [open_source(spec, part="background").load(config.size, config.size) for spec in config.data]
-    pixels, labels, classes, domains = [], [], [], []
+    labels, domains = [], []
+    classes: tuple[str, ...] = ()
+    last_domain = 0
     for part in parts:
-        pixels.append(coloured(part.pixels, config.colour))
-        labels.append(part.labels + sum(len(c) for c in classes))
-        domains.append(part.domains + sum(int(d.max()) + 1 for d in domains))
-        classes.append(part.classes)
-    return LabelledImages(
-        np.concatenate(pixels), np.concatenate(labels), sum(classes, ()), np.concatenate(domains)
-    )
+        labels.append(part.labels + len(classes))
+        domains.append(part.domains + last_domain)
+        classes += part.classes
+        last_domain += int(part.domains.max()) + 1
+    pixels = [coloured(part.pixels, config.colour) for part in parts]
+    return LabelledImages(np.concatenate(pixels), np.concatenate(labels), classes, np.concatenate(domains))
 
 
 def coloured(pixels: Any, colour: str) -> Any:
@@ -117,12 +118,8 @@ class Run:
         if resume:
             config = checkpoint.read_config(out)
         elif (out / "state.safetensors").exists():
-            raise CheckpointError(
-                f"{printable(str(out))} holds a run already; add --resume, or name another --out"
-            )
-        self.device = torch.device(
-            device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        )
+            raise CheckpointError(f"{printable(str(out))} holds a run already; add --resume, or name another --out")
+        self.device = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
         self.config = config
         training, self.validation = split(load_data(config), config)
         torch.manual_seed(config.seed)
@@ -145,7 +142,7 @@ class Run:
         modules = {"backbone": backbone, "objective": objective}
         if config.pretraining_steps:
             modules["classifier"] = CosineClassifier(backbone.dim, self.batches.classes)  # type: ignore[arg-type]
-        self.model = nn.ModuleDict(modules).to(self.device).to(memory_format=torch.channels_last)
+        self.model = nn.ModuleDict(modules).to(self.device)
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -293,16 +290,12 @@ def embed_all(backbone: nn.Module, pixels: Any, batch: int = 512) -> Tensor:
 
 
 @torch.no_grad()
-def episode_accuracy(
-    backbone: nn.Module, objective: nn.Module, data: LabelledImages, config: TrainConfig
-) -> float:
+def episode_accuracy(backbone: nn.Module, objective: nn.Module, data: LabelledImages, config: TrainConfig) -> float:
     """Percent right over fixed validation episodes, within one domain where the domains are large enough."""
     z = embed_all(backbone, data.pixels)
     largest = int(np.bincount(data.domains).max())
     ways = min(config.ways, len(data.classes))
-    sampler = EpisodeSampler(
-        data, ways=ways, shots=config.shots, queries=config.queries, within=float(largest >= ways)
-    )
+    sampler = EpisodeSampler(data, ways=ways, shots=config.shots, queries=config.queries, within=float(largest >= ways))
     rng = np.random.default_rng(12345)
     right = []
     for _ in range(VALIDATION_EPISODES):

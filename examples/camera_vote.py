@@ -1,0 +1,61 @@
+"""A camera loop with a vote over frames, because the label of a single frame flickers.
+
+With OpenCV installed (`pip install opencv-python`) and `--camera`, frames come from the camera in BGR; otherwise a
+stand-in shows noisy digits. The vote averages the confidences of the last ten frames and answers when they agree.
+"""
+
+import collections
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+
+from edgemeta import Learner
+from edgemeta.data import Digits
+
+FRAMES = 10
+SURE = 0.6
+
+
+def camera() -> Iterator[np.ndarray]:
+    """Frames of the first camera, BGR."""
+    import cv2
+
+    capture = cv2.VideoCapture(0)
+    while True:
+        ok, frame = capture.read()
+        if not ok:
+            return
+        yield frame
+
+
+def stand_in() -> Iterator[np.ndarray]:
+    """Sixty noisy frames of a digit that changes halfway, as BGR."""
+    digits = Digits().load(64, 64)
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        members = digits.members()[3 if number < 30 else 8]
+        frame = digits.pixels[rng.choice(members[20:])].astype(np.int16)
+        noisy = np.clip(frame + rng.normal(0, 25, frame.shape), 0, 255).astype(np.uint8)
+        yield np.repeat(noisy[..., None], 3, axis=2)
+
+
+learner = Learner("glyphs", channels="bgr")
+digits = Digits().load()
+for members, name in zip(digits.members(), digits.classes, strict=True):
+    learner.learn_many(digits.pixels[members[:10]], name)
+
+last: collections.deque[dict[str, float]] = collections.deque(maxlen=FRAMES)
+shown = None
+flickers, before = 0, None
+for frame in camera() if "--camera" in sys.argv else stand_in():
+    prediction = learner.predict(frame)
+    flickers += before is not None and prediction.label != before
+    before = prediction.label
+    last.append({label: confidence or 0.0 for label, _, confidence in prediction.ranked})
+    vote = {label: sum(frame[label] for frame in last) / len(last) for label in learner.labels}
+    winner = max(vote, key=lambda label: vote[label])
+    if len(last) == FRAMES and vote[winner] > SURE and winner != shown:
+        shown = winner
+        print(f"I see a {winner} ({vote[winner]:.0%})")
+print(f"single frames changed their mind {flickers} times")

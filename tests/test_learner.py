@@ -1,0 +1,392 @@
+"""The learner: teach, predict, forget, undo, merge; exactly, and with clear errors."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgemeta import Learner, Normalisation, make_head
+from edgemeta.errors import (
+    EmbeddingError,
+    HeadError,
+    ImageError,
+    InputError,
+    JournalMismatchError,
+    LabelError,
+    NotFoundError,
+    NotTaughtError,
+    OptionError,
+)
+from edgemeta.heads import head_names
+
+DIM = 8
+ALL = [h for h in head_names()]
+
+
+def vectors(count: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, dim))
+
+
+def same_bits(a: Learner, b: Learner) -> bool:
+    """Statistics and weights of two learners are equal to the last bit."""
+    s, t = a._taught.statistics, b._taught.statistics
+    if s.counts != t.counts or s.squares != t.squares:
+        return False
+    return all((s.sums[k] == t.sums[k]).all() for k in s.counts)
+
+
+def near_weights(a: Learner, b: Learner) -> bool:
+    one, two = a.solution(), b.solution()
+    size = max(np.linalg.norm(two.weights), 1e-12)
+    return one.labels == two.labels and bool(
+        np.linalg.norm(one.weights - two.weights) <= 1e-9 * size and np.abs(one.bias - two.bias).max() <= 1e-9
+    )
+
+
+@pytest.mark.parametrize("head", ALL)
+def test_learns_and_predicts(head):
+    learner = Learner(dim=DIM, head=head)
+    learner.learn_many(vectors(3, 1) * 0.1 + np.eye(DIM)[0], "x")
+    learner.learn_many(vectors(3, 2) * 0.1 + np.eye(DIM)[1], "y")
+    prediction = learner.predict(np.eye(DIM)[1])
+    assert prediction.label == "y"
+    assert prediction.confidence is not None and 0.5 < prediction.confidence <= 1.0
+    assert [label for label, _, _ in prediction.ranked] == ["y", "x"]
+    assert sum(c for _, _, c in prediction.ranked) == pytest.approx(1.0)
+    assert learner.counts == {"x": 3, "y": 3}
+
+
+@settings(max_examples=60)
+@given(st.data(), st.sampled_from(ALL), st.sampled_from([3, 12]))
+def test_any_history_equals_a_fold_over_what_remains(data, head, dim):
+    """learn, forget, relabel, undo and merge in any order; then a learner that saw only what is left."""
+    z = vectors(24, 5, dim)
+    learner, other = Learner(dim=dim, head=head), Learner(dim=dim, head=head)
+    live: dict = {}
+    history: list = []
+    for step in range(data.draw(st.integers(1, 12))):
+        action = data.draw(st.sampled_from(["learn", "learn", "many", "forget", "class", "relabel", "undo", "merge"]))
+        before = dict(live)
+        if action == "learn":
+            label = data.draw(st.sampled_from("abc"))
+            live[learner.learn(z[step], label)] = (label, step)
+        elif action == "many":
+            rows = [step, step + 1, step + 2]
+            for i, row in zip(learner.learn_many(z[rows], ["a", "b", "a"]), rows, strict=True):
+                live[i] = ("aba"[row - step], row)
+        elif action == "forget" and live:
+            gone = data.draw(st.sampled_from(sorted(live)))
+            learner.forget(example=gone)
+            del live[gone]
+        elif action == "class" and live:
+            label = data.draw(st.sampled_from(sorted({v[0] for v in live.values()})))
+            learner.forget(label)
+            live = {k: v for k, v in live.items() if v[0] != label}
+        elif action == "relabel" and live:
+            old = data.draw(st.sampled_from(sorted(live)))
+            row = live.pop(old)[1]
+            live[learner.relabel(old, "c")] = ("c", row)
+        elif action == "merge":
+            i = other.learn(z[23 - step], "d")
+            learner.merge(other)
+            live.update({k: v for k, v in {i: ("d", 23 - step)}.items()})
+        elif action == "undo" and history:
+            learner.undo()
+            before = history.pop()
+            values = sorted(before.values())
+            # Ids are never reused, so what came back is told by its label and row.
+            ids = sorted(learner.examples, key=lambda i: str(i))
+            rows = {tuple(learner.journal.embeddings([i])[0]): i for i in ids}
+            by_row = {tuple(Normalisation().apply(z[row][None])[0]): row for row in range(24)}
+            live = {i: (learner.examples[i], by_row[key]) for key, i in rows.items()}
+            assert sorted(live.values()) == sorted(set(values))
+            continue
+        else:
+            continue
+        history.append(before)
+    rows = sorted((row, label) for label, row in live.values())
+    fresh = Learner(dim=dim, head=head)
+    for row, label in rows:
+        fresh.learn(z[row], label)
+    duplicates = len(rows) != len(set(r for r, _ in rows))
+    if len(learner.examples) == len(rows) and not duplicates:
+        assert same_bits(learner, fresh)
+        if rows:
+            assert near_weights(learner, fresh)
+    again = Learner(dim=dim, head=head)
+    again.merge(learner)
+    assert same_bits(learner, again)
+
+
+@pytest.mark.parametrize("extra", [-1, 0, 1])
+def test_the_user_cannot_tell_dual_from_primal(extra):
+    z, y = vectors(DIM + extra, 3), ["a", "b", "c"] * DIM
+    walked, straight = Learner(dim=DIM, head="ridge"), Learner(dim=DIM, head="ridge")
+    ids = walked.learn_many(vectors(2 * DIM, 9), "z")
+    walked.solution()  # builds G
+    walked.learn_many(z, y[: len(z)])
+    for i in ids:
+        walked.forget(example=i)
+    straight.learn_many(z, y[: len(z)])
+    assert same_bits(walked, straight)
+    assert near_weights(walked, straight)
+    head = make_head("ridge")
+    facts = straight._taught.facts(head)
+    np.testing.assert_allclose(head.primal(facts).weights, head.dual(facts).weights, rtol=0, atol=1e-9)
+
+
+def test_moment_is_built_only_when_n_reaches_d():
+    learner = Learner(dim=DIM, head="ridge")
+    learner.learn_many(vectors(DIM - 1), ["a", "b"] * 3 + ["a"])
+    learner.solution()
+    assert learner._taught.statistics.moment is None
+    learner.learn(vectors(1, 4)[0], "b")
+    learner.solution()
+    moment = learner._taught.statistics.moment
+    learner.learn(vectors(1, 5)[0], "b")
+    fresh = Learner(dim=DIM, head="ridge")
+    fresh.learn_many(np.vstack([vectors(DIM - 1), vectors(1, 4), vectors(1, 5)]), ["a", "b"] * 3 + ["a", "b", "b"])
+    fresh.solution()
+    assert moment is not None
+    assert (learner._taught.statistics.moment == fresh._taught.statistics.moment).all()
+
+
+def test_an_emptied_class_never_wins():
+    learner = Learner(dim=2)
+    learner.learn(np.array([1.0, 0.0]), "right")
+    learner.learn(np.array([-1.0, 0.1]), "left")
+    learner.forget("left")
+    assert learner.labels == ("right",)
+    assert learner.predict(np.array([-1.0, 0.1])).label == "right"
+    learner.forget("right")
+    with pytest.raises(NotTaughtError, match="nothing is taught"):
+        learner.predict(np.array([1.0, 0.0]))
+
+
+def test_one_class_has_no_confidence(learner):
+    learner.learn(vectors(1)[0], "only")
+    prediction = learner.predict(vectors(1, 1)[0])
+    assert (prediction.label, prediction.confidence) == ("only", None)
+
+
+def test_duplicate_examples_count_twice(learner):
+    z = vectors(1)[0]
+    assert learner.learn(z, "a") != learner.learn(z, "a")
+    assert learner.counts == {"a": 2}
+
+
+def test_learn_many_is_one_transaction(learner):
+    with pytest.raises(EmbeddingError, match="embedding 1 holds NaN"):
+        learner.learn_many(np.array([[1.0] * 8, [np.nan] * 8]), ["a", "b"])
+    with pytest.raises(LabelError):
+        learner.learn_many(vectors(2), ["a", ""])
+    assert learner.counts == {}
+    learner.learn_many(vectors(4), ["a", "b", "a", "b"])
+    learner.undo()
+    assert learner.counts == {}
+    with pytest.raises(NotFoundError, match="undo"):
+        learner.undo()
+
+
+def test_reopen_gives_the_same_bits(tmp_path):
+    file = tmp_path / "x.learned"
+    with Learner(dim=DIM, journal=file, head="ridge") as learner:
+        learner.learn_many(vectors(20), ["a", "b"] * 10)
+        learner.forget(example=next(iter(learner.examples)))
+        weights = learner.solution().weights
+    with Learner(dim=DIM, journal=file, head="ridge") as again:
+        assert (again.solution().weights == weights).all()
+        again.compact()
+        assert (again.solution().weights == weights).all()
+
+
+def test_merge_is_idempotent_and_commutative(tmp_path):
+    files = [tmp_path / "a.learned", tmp_path / "b.learned"]
+    for seed, file in enumerate(files):
+        with Learner(dim=DIM, journal=file) as learner:
+            learner.learn_many(vectors(6, seed), ["a", "b"] * 3)
+            learner.forget(example=next(iter(learner.examples)))
+    one, two = Learner(dim=DIM), Learner(dim=DIM)
+    for file in files:
+        one.merge(file)
+    for file in reversed(files):
+        two.merge(file)
+    assert one.merge(files[0]) == 0
+    assert same_bits(one, two)
+    assert sum(one.counts.values()) == 10
+
+
+@pytest.mark.parametrize("head", ["cosine", "ridge"])
+def test_budget_bounds_the_singles_and_keeps_the_bits(tmp_path, head):
+    bounded = Learner(dim=4, journal=tmp_path / "x.learned", head=head, budget=12)
+    free = Learner(dim=4, head=head)
+    for i in range(120):
+        z = vectors(1, i, 4)[0]
+        bounded.learn(z, "ab"[i % 2])
+        free.learn(z, "ab"[i % 2])
+        assert len(bounded.examples) <= 24
+    assert bounded.counts == free.counts
+    assert same_bits(bounded, free)
+    assert near_weights(bounded, free)
+    bounded.close()
+    with Learner(dim=4, journal=tmp_path / "x.learned", head=head) as again:
+        assert same_bits(again, free)
+        again.forget("a")
+        free.forget("a")
+        assert same_bits(again, free)
+
+
+def test_a_head_whose_needs_were_sealed_away_raises(tmp_path):
+    file = tmp_path / "x.learned"
+    with Learner(dim=16, journal=file, head="cosine", budget=2) as learner:
+        for i in range(20):
+            learner.learn(vectors(1, i, 16)[0], "a")
+        assert len(learner.examples) < 20
+    with pytest.raises(HeadError, match="sealed without it"):
+        Learner(dim=16, journal=file, head="ridge")
+
+
+def test_threads_teach_and_ask_at_once(learner):
+    learner.learn(vectors(1)[0], "t0")
+    errors: list[Exception] = []
+
+    def work(number: int) -> None:
+        try:
+            for i in range(25):
+                learner.learn(vectors(1, 100 * number + i)[0], f"t{number}")
+                learner.predict(vectors(1, i)[0])
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert sum(learner.counts.values()) == 101
+
+
+def test_memory_of_prediction_does_not_grow(learner):
+    import tracemalloc
+
+    learner.learn_many(vectors(10), ["a", "b"] * 5)
+    for _ in range(50):
+        learner.predict(vectors(1)[0])
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(500):
+        learner.predict(vectors(1)[0])
+    assert tracemalloc.get_traced_memory()[0] - before < 20_000
+    tracemalloc.stop()
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("x", "error"),
+        [
+            (np.full(8, np.nan), EmbeddingError),
+            (np.full(8, np.inf), EmbeddingError),
+            (np.zeros(8), EmbeddingError),
+            (np.ones(7), EmbeddingError),
+            (np.ones((8, 1)), EmbeddingError),
+            (np.ones(8, dtype=np.int64), InputError),
+            (np.ones(8, dtype=np.complex64), InputError),
+            ([1.0] * 8, InputError),
+            (None, InputError),
+            ("no-such-file.png", InputError),
+            (np.zeros((5, 5), dtype=np.uint8), ImageError),
+        ],
+    )
+    def test_is_refused_and_nothing_is_lost(self, learner, x, error):
+        learner.learn(vectors(1)[0], "a")
+        with pytest.raises(error):
+            learner.learn(x, "b")
+        with pytest.raises(error):
+            learner.predict(x)
+        assert learner.counts == {"a": 1}
+
+    @pytest.mark.parametrize("label", ["", "  ", 3, None, "a\nb", "x" * 256, "\ud800", "\x1b[31m", "é" * 128])
+    def test_labels(self, learner, label):
+        with pytest.raises(LabelError):
+            learner.learn(vectors(1)[0], label)
+        assert learner.counts == {}
+
+    def test_labels_are_normalised(self, learner):
+        learner.learn(vectors(1)[0], "e\u0301")
+        learner.learn(vectors(1, 1)[0], "\u00e9")
+        assert learner.counts == {"\u00e9": 2}
+        assert learner.forget("e\u0301") == 2
+
+    def test_right_to_left_and_emoji_labels_are_labels(self, learner):
+        for label in ("שלום", "☕️ mug", "a\u202eb"):
+            learner.learn(vectors(1)[0], label)
+        assert len(learner.labels) == 3
+
+    def test_unknown_label_or_example(self, learner):
+        learner.learn(vectors(1)[0], "a")
+        with pytest.raises(NotFoundError, match="nothing is known of 'b'; taught are: a"):
+            learner.forget("b")
+        with pytest.raises(NotFoundError):
+            learner.forget(example=f"{'0' * 32}:7")
+        with pytest.raises(NotFoundError, match="not an example id"):
+            learner.forget(example="nonsense")
+        with pytest.raises(OptionError):
+            learner.forget()
+
+    def test_predicting_before_learning(self, learner):
+        with pytest.raises(NotTaughtError):
+            learner.predict(vectors(1)[0])
+
+    def test_options(self):
+        for options in (
+            {},
+            {"dim": 0},
+            {"dim": 3, "bundle": "glyphs"},
+            {"dim": 3, "channels": "hsv"},
+            {"dim": 3, "budget": 0},
+            {"dim": 3, "keep": "all"},
+        ):
+            with pytest.raises(OptionError):
+                Learner(**options)
+        with pytest.raises(HeadError):
+            Learner(dim=3, head="forest")
+
+    def test_journal_of_other_embeddings(self, tmp_path):
+        with Learner(dim=4, journal=tmp_path / "x.learned") as learner:
+            learner.learn(np.ones(4), "a")
+        with pytest.raises(JournalMismatchError):
+            Learner(dim=5, journal=tmp_path / "x.learned")
+        with pytest.raises(JournalMismatchError):
+            Learner(dim=4, journal=tmp_path / "x.learned", normalisation=Normalisation(l2=False))
+        with Learner(dim=4, journal=tmp_path / "x.learned") as learner:
+            assert learner.counts == {"a": 1}
+
+    def test_counts_of_inputs_and_labels_differ(self, learner):
+        with pytest.raises(InputError, match="2 labels for 3 inputs"):
+            learner.learn_many(vectors(3), ["a", "b"])
+
+    def test_mixed_batch(self, learner):
+        with pytest.raises(InputError, match="mixes"):
+            learner.learn_many([vectors(1)[0], np.zeros((4, 4), dtype=np.uint8)], "a")
+
+    def test_empty_batch_does_nothing(self, learner):
+        assert learner.learn_many([], []) == []
+        learner.learn(vectors(1)[0], "a")
+        assert learner.predict_many([]) == []
+
+
+def test_readonly_learner_refuses_to_learn(tmp_path: Path):
+    from edgemeta.errors import JournalReadOnlyError
+
+    with Learner(dim=DIM, journal=tmp_path / "x.learned") as learner:
+        learner.learn(vectors(1)[0], "a")
+    with Learner(dim=DIM, journal=tmp_path / "x.learned", readonly=True) as reader:
+        with pytest.raises(JournalReadOnlyError):
+            reader.learn(vectors(1)[0], "b")
+        assert reader.predict(vectors(1)[0]).label == "a"

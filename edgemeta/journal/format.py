@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -73,6 +74,7 @@ class Header:
     salt: int
     volatile: bool = False
     minor: int = MINOR
+    lost_seed: int | None = None  # of a header that is lost but for this; only `repair` sets it
 
     def encode(self) -> bytes:
         """128 bytes."""
@@ -83,10 +85,10 @@ class Header:
         )  # fmt: skip
         return body + _U32.pack(zlib.crc32(body))
 
-    @property
+    @cached_property
     def seed(self) -> int:
         """The CRC of the header."""
-        return int(_U32.unpack(self.encode()[-4:])[0])
+        return self.lost_seed if self.lost_seed is not None else int(_U32.unpack(self.encode()[-4:])[0])
 
 
 def header_major(data: bytes) -> int | None:
@@ -100,9 +102,7 @@ def decode_header(data: bytes) -> Header:
         raise Nonsense("the header is cut short")
     if zlib.crc32(data[:124]) != _U32.unpack_from(data, 124)[0]:
         raise Nonsense("the header's checksum is wrong")
-    magic, major, minor, size, dim, flags, uuid, embedding_id, place, counter, base, salt = _HEADER.unpack_from(
-        data
-    )
+    magic, major, minor, size, dim, flags, uuid, embedding_id, place, counter, base, salt = _HEADER.unpack_from(data)
     if magic != MAGIC or major != MAJOR or size != HEADER_SIZE:
         raise Nonsense("not a header of version 1")
     if not 1 <= dim <= MAX_DIM:
@@ -357,23 +357,39 @@ def decode_identity(payload: bytes | memoryview) -> Identity:
 
 @dataclass(frozen=True)
 class Seal:
-    """Examples of one class that live on only in their sums. `ranges` are the ids it holds, `n` their number.
+    """Examples of one class that live on only in their sums. `ranges` are the ids it holds, `count` their number.
 
     has_moment: the second moment is there too. offset: of its record in the file. origin: the seal it was restored
-    from. Its id is the first that it holds.
+    from. Its id is the first that it holds. The sums stay in the file and are read when asked for, until the
+    next compaction.
     """
 
     label: str
-    n: int
+    count: int
     ranges: tuple[Range, ...]
     has_moment: bool
     origin: ExampleId | None = None
     offset: int = 0
+    read: Callable[[Seal], tuple[NDArray[np.float64], NDArray[np.float64] | None]] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     @property
     def id(self) -> ExampleId:
         """The first id it holds."""
         return ExampleId(self.ranges[0].journal, self.ranges[0].first)
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """The sum of its embeddings, float64 (D,), in units of 1. Raises JournalDamagedError."""
+        assert self.read is not None
+        return self.read(self)[0]
+
+    @property
+    def moment(self) -> NDArray[np.float64] | None:
+        """The sum of z z^T, float64 (D(D+1)/2,), upper triangle row by row, or None. Raises JournalDamagedError."""
+        assert self.read is not None
+        return self.read(self)[1] if self.has_moment else None
 
 
 def seal_length(label: str, ranges: int, dim: int, moment: bool) -> int:
@@ -392,8 +408,8 @@ def encode_seal(
     """The payload. total: float64 (D,). moment: float64 (D(D+1)/2,), the upper triangle row by row, or None."""
     text = label.encode()
     flags = 0 if moment is None else SEAL_HAS_MOMENT
-    n = sum(each.count for each in ranges)
-    head = encode_id(origin) + _SEAL.pack(flags, len(total), len(text), len(ranges), n)
+    count = sum(each.count for each in ranges)
+    head = encode_id(origin) + _SEAL.pack(flags, len(total), len(text), len(ranges), count)
     parts = [head, _pad(text), *map(encode_tombstone, ranges), total.astype("<f8").tobytes()]
     if moment is not None:
         parts.append(moment.astype("<f8").tobytes())
@@ -404,17 +420,17 @@ def decode_seal(payload: bytes | memoryview, dim: int, offset: int) -> Seal:
     """All but the sums; their sizes are checked against the payload. Raises Nonsense."""
     if len(payload) < SEAL_SIZE:
         raise Nonsense("a seal that is too short")
-    flags, size, text, count, n = _SEAL.unpack_from(payload, ID_SIZE)
+    flags, size, text, parts, count = _SEAL.unpack_from(payload, ID_SIZE)
     moment = bool(flags & SEAL_HAS_MOMENT)
     at = SEAL_SIZE + (text + 7) // 8 * 8
     sums = dim + (dim * (dim + 1) // 2 if moment else 0)
-    if size != dim or not 1 <= text <= 255 or not count or len(payload) != at + count * 32 + sums * 8:
+    if size != dim or not 1 <= text <= 255 or not parts or len(payload) != at + parts * 32 + sums * 8:
         raise Nonsense("a seal whose lengths cannot be")
-    ranges = tuple(_range(*each) for each in _TOMBSTONE.iter_unpack(payload[at : at + count * 32]))
-    if len(RangeSet(ranges)) != n or sum(each.count for each in ranges) != n:
+    ranges = tuple(_range(*each) for each in _TOMBSTONE.iter_unpack(payload[at : at + parts * 32]))
+    if len(RangeSet(ranges)) != count or sum(each.count for each in ranges) != count:
         raise Nonsense("a seal whose ids do not add up")
     label = _text(payload[SEAL_SIZE : SEAL_SIZE + text], "label")
-    return Seal(label, n, ranges, moment, _optional_id(*_ID.unpack_from(payload)), offset)
+    return Seal(label, count, ranges, moment, _optional_id(*_ID.unpack_from(payload)), offset)
 
 
 def decode_seal_sums(

@@ -55,7 +55,7 @@ class Range(NamedTuple):
 
     journal: bytes
     first: int
-    count: int
+    count: int  # type: ignore[assignment]  # nobody counts in a range
 
     @property
     def end(self) -> int:

@@ -7,7 +7,11 @@ damaged or hostile file makes anything large be allocated.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Union
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import JournalDamagedError, JournalVersionError
 from ..terminal import printable
@@ -18,7 +22,7 @@ from .store import Store
 
 CHUNK = 1 << 18
 
-Item = Union[ExampleHead, Range, Seal, Identity, Commit, None]
+Item = ExampleHead | Range | Seal | Identity | Commit | None
 
 
 class Record(NamedTuple):
@@ -41,31 +45,35 @@ class Transaction(NamedTuple):
 
 
 class Tail(NamedTuple):
-    """What lies behind the last transaction. durable: the largest length that anything says was synced."""
+    """What lies behind the last transaction: whole records, commits among them.
+
+    durable: the largest length that the header or any commit says was synced.
+    """
 
     records: int
+    commits: int
     durable: int
 
 
 class Window:
     """Reads a store in large pieces, up to the length it had when the reading began."""
 
-    def __init__(self, store: Store, limit: int) -> None:
-        self._store, self.limit = store, limit
+    def __init__(self, store: Store, limit: int, chunk: int = CHUNK) -> None:
+        self._store, self.limit, self._size = store, limit, chunk
         self._at, self._chunk = 0, b""
 
     def get(self, offset: int, size: int) -> memoryview:
         """`size` bytes from `offset`, fewer at the end of the file."""
         size = max(0, min(size, self.limit - offset))
         if not self._at <= offset <= offset + size <= self._at + len(self._chunk):
-            self._chunk = self._store.read(offset, min(max(size, CHUNK), self.limit - offset)) if size else b""
+            self._chunk = self._store.read(offset, min(max(size, self._size), self.limit - offset)) if size else b""
             self._at = offset
         return memoryview(self._chunk)[offset - self._at :][:size]
 
     def find(self, what: bytes, offset: int) -> int:
         """The first place at or after `offset`, a multiple of 8, that holds `what` (4 bytes); else the limit."""
         while offset < self.limit:
-            piece = bytes(self.get(offset, CHUNK))
+            piece = bytes(self.get(offset, self._size))
             at = piece.find(what)
             while at >= 0 and at % 8:
                 at = piece.find(what, at + 1)
@@ -99,39 +107,61 @@ def damaged(store: Store, offset: int, why: str) -> JournalDamagedError:
     )
 
 
-def decode(kind: int, flags: int, payload: memoryview, dim: int, offset: int) -> Item:
+def understand(store: Store, header: Header, frame: fmt.Frame, payload: memoryview, offset: int) -> Item:
     """What a record says. Raises Nonsense, or JournalVersionError for an unknown type that matters."""
-    if kind == fmt.EXAMPLE:
-        return fmt.decode_example_head(payload, dim)
-    if kind == fmt.TOMBSTONE:
+    if frame.kind == fmt.EXAMPLE:
+        return fmt.decode_example_head(payload, header.dim)
+    if frame.kind == fmt.TOMBSTONE:
         return fmt.decode_tombstone(payload)
-    if kind == fmt.SEAL:
-        return fmt.decode_seal(payload, dim, offset)
-    if kind == fmt.IDENTITY:
+    if frame.kind == fmt.SEAL:
+        return replace(fmt.decode_seal(payload, header.dim, offset), read=SealReader(store, header).read)
+    if frame.kind == fmt.IDENTITY:
         return fmt.decode_identity(payload)
-    if kind == fmt.COMMIT:
+    if frame.kind == fmt.COMMIT:
         return fmt.decode_commit(payload)
-    if flags & fmt.SKIPPABLE:
+    if frame.flags & fmt.SKIPPABLE:
         return None
-    raise JournalVersionError(f"a record of the unknown type {kind} at byte {offset}")
+    raise JournalVersionError(
+        f"{printable(store.name)} holds a record of the unknown type {frame.kind} at byte {offset}: a newer edgemeta "
+        "wrote it; update this one"
+    )
 
 
 def read_record(store: Store, window: Window, header: Header, offset: int) -> Record | None:
     """The record at `offset`, or None where no valid one is. Raises where a valid one makes no sense."""
-    seed = header.seed
-    frame = read_frame(window, offset, seed)
+    frame = read_frame(window, offset, header.seed)
     found = None if frame is None else read_payload(window, offset, frame)
     if frame is None or found is None:
         return None
     try:
-        item = decode(frame.kind, frame.flags, found[0], header.dim, offset)
+        item = understand(store, header, frame, found[0], offset)
     except fmt.Nonsense as error:
         raise damaged(store, offset, str(error)) from None
-    except JournalVersionError as error:
-        raise JournalVersionError(
-            f"{printable(store.name)} holds {error}: a newer edgemeta wrote it; update this one"
-        ) from None
     return Record(frame.kind, offset, offset + fmt.record_size(frame.length), found[1], item)
+
+
+def payload_at(store: Store, window: Window, header: Header, offset: int, kind: int) -> memoryview:
+    """The payload of a record that was there. Raises JournalDamagedError: its CRC is looked at again."""
+    frame = read_frame(window, offset, header.seed)
+    found = None if frame is None or frame.kind != kind else read_payload(window, offset, frame)
+    if found is None:
+        raise damaged(store, offset, f"the {fmt.TYPE_NAMES[kind]} that was here cannot be read any more")
+    return found[0]
+
+
+class SealReader(NamedTuple):
+    """Reads the sums of a seal from its file."""
+
+    store: Store
+    header: Header
+
+    def read(self, seal: Seal) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        window = Window(self.store, self.store.size(), 4096)
+        payload = payload_at(self.store, window, self.header, seal.offset, fmt.SEAL)
+        try:
+            return fmt.decode_seal_sums(payload, seal, self.header.dim)
+        except fmt.Nonsense as error:
+            raise damaged(self.store, seal.offset, str(error)) from None
 
 
 class Scan:
@@ -165,7 +195,7 @@ class Scan:
 
     def tail(self) -> Tail:
         """What lies from `end` on. Linear: a frame's length is trusted, its bytes are stepped over."""
-        records, durable, offset, seed = 0, self.header.base, self.end, self.header.seed
+        records, commits, durable, offset, seed = 0, 0, self.header.base, self.end, self.header.seed
         while (offset := self.window.find(fmt.RECORD_MAGIC, offset)) < self.window.limit:
             frame = read_frame(self.window, offset, seed)
             if frame is None:
@@ -175,9 +205,10 @@ class Scan:
             if found is not None:
                 records += 1
                 if frame.kind == fmt.COMMIT and frame.length == 48:
+                    commits += 1
                     durable = max(durable, fmt.decode_commit(found[0]).synced)
             offset += fmt.record_size(frame.length)
-        return Tail(records, durable)
+        return Tail(records, commits, durable)
 
 
 def read_header(store: Store) -> Header:

@@ -10,10 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from . import format as fmt
 from .format import ExampleHead, Header, Identity, Nonsense, Seal
 from .ids import ExampleId, Range, RangeSet
-from .scan import Transaction
+from .scan import Scan, Transaction, Window, damaged, payload_at
+from .store import Store
 
 
 class Entry(NamedTuple):
@@ -28,7 +32,7 @@ class Entry(NamedTuple):
 class Change:
     """What one call changed. Entries of `removed` can be read until the next compaction.
 
-    reset: everything was read anew and the other fields say nothing (only after `reload`).
+    reset: the file is another one now (after `reload` and `seal`). Fold anew; the other fields are for reports.
     """
 
     added: tuple[ExampleId, ...] = ()
@@ -91,9 +95,7 @@ class State:
         for record in transaction.records:
             if isinstance(record.item, ExampleHead):
                 self._add_example(record.item, record.offset, draft)
-        change = Change(
-            tuple(draft.added), tuple(draft.removed), tuple(draft.seals_added), tuple(draft.seals_removed)
-        )
+        change = Change(tuple(draft.added), tuple(draft.removed), tuple(draft.seals_added), tuple(draft.seals_removed))
         self._note(transaction, change)
         return change
 
@@ -134,7 +136,7 @@ class State:
         for example in self._live_in(dead, RangeSet(dead)):
             draft.removed.append((example, self.live.pop(example)))
         for seal in [each for each in self.seals.values() if self.tombstones.overlap(each.ranges)]:
-            if self.tombstones.overlap(seal.ranges) != seal.n:
+            if self.tombstones.overlap(seal.ranges) != seal.count:
                 raise Nonsense("a tombstone for a part of a seal")
             draft.seals_removed.append(self._drop_seal(seal))
 
@@ -149,7 +151,7 @@ class State:
         if self.tombstones.overlap(seal.ranges):
             raise Nonsense("a seal that holds a forgotten example")
         for old in [each for each in self.seals.values() if held.overlap(each.ranges)]:
-            if held.overlap(old.ranges) != old.n:
+            if held.overlap(old.ranges) != old.count:
                 raise Nonsense("two seals that overlap in part")
             draft.seals_removed.append(self._drop_seal(old))
         for example in self._live_in(seal.ranges, held):
@@ -172,3 +174,37 @@ class State:
         group = head.group if head.group is None else self._texts.setdefault(head.group, head.group)
         self.live[example] = Entry(label, group, offset)
         draft.added.append(example)
+
+
+class View(NamedTuple):
+    """A journal as the parts of this package see it: its bytes, its header, what they say."""
+
+    store: Store
+    header: Header
+    state: State
+
+    def window(self, wanted: int) -> Window:
+        """For reading `wanted` records: far ahead only where that pays."""
+        chunk = 1 << 18 if wanted * 4 > len(self.state.live) else 1 << 12
+        return Window(self.store, self.store.size(), chunk)
+
+    def example(self, window: Window, entry: Entry) -> memoryview:
+        """The payload of an example. Raises JournalDamagedError."""
+        return payload_at(self.store, window, self.header, entry.offset, fmt.EXAMPLE)
+
+    def embedding(self, window: Window, entry: Entry) -> NDArray[np.int32]:
+        """int32 (D,). Raises JournalDamagedError."""
+        payload, dim = self.example(window, entry), self.header.dim
+        try:
+            return fmt.decode_embedding(payload, fmt.decode_example_head(payload, dim), dim)
+        except Nonsense as error:
+            raise damaged(self.store, entry.offset, str(error)) from None
+
+
+def follow(state: State, scan: Scan) -> Iterator[Change]:
+    """Apply what `scan` reads. Raises JournalDamagedError where it contradicts itself; drop `state` then."""
+    for transaction in scan:
+        try:
+            yield state.apply(transaction)
+        except Nonsense as error:
+            raise damaged(scan.store, transaction.start, str(error)) from None

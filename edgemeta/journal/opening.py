@@ -1,0 +1,62 @@
+"""What opening a journal needs beside the journal: the options, the first bytes, the words for a refusal."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..errors import JournalMissingError, JournalWriteError, OptionError
+from ..terminal import printable
+from . import format as fmt
+from .format import Header
+from .ids import new_uuid
+from .store import Store
+
+Sync = Literal["call", "manual", "never"]
+SYNCS = ("call", "manual", "never")
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A torn end that was found: from byte `offset` on `size` bytes, `records` whole records among them."""
+
+    offset: int
+    size: int
+    records: int
+
+    def __str__(self) -> str:
+        return f"{self.size} bytes from byte {self.offset} on, {self.records} whole records in them"
+
+
+def check_options(embedding_id: bytes, dim: int, sync: str) -> None:
+    """Raises OptionError."""
+    if not isinstance(embedding_id, bytes) or len(embedding_id) != 32:
+        raise OptionError("embedding_id: 32 bytes are needed")
+    if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)) or not 1 <= dim <= fmt.MAX_DIM:
+        raise OptionError(f"dim: 1 to {fmt.MAX_DIM}, not {dim!r}")
+    if sync not in SYNCS:
+        raise OptionError(f"sync: one of {', '.join(SYNCS)}, not {sync!r}")
+
+
+def create(store: Store, embedding_id: bytes, dim: int, volatile: bool) -> None:
+    """Make an empty journal. Raises JournalMissingError, JournalWriteError."""
+    salt, uuid = int.from_bytes(os.urandom(8), "little"), new_uuid()
+    try:
+        store.replace(
+            lambda place: [Header(dim, uuid, embedding_id, place, 1, fmt.HEADER_SIZE, salt, volatile).encode()]
+        )
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise JournalMissingError(f"{printable(store.name)}: there is no such folder") from None
+        raise refused(store, error, "Make room, or name a folder that can be written") from None
+
+
+def refused(store: Store, error: OSError, mend: str) -> JournalWriteError:
+    """The error for what the system would not write."""
+    why = error.strerror or str(error)
+    refusal = JournalWriteError(f"{printable(store.name)} could not be written: {why}. {mend}")
+    refusal.errno = error.errno
+    return refusal

@@ -41,6 +41,7 @@ class Disk:
         self.durable_names, self.pending_names = dict(self.names), []
         self.fds, self.next_fd = {}, itertools.count(1000)
         self.snapshots, self.mark = [], None
+        self.room = 1 << 30  # bytes that one write takes before the disk is full
 
     # ---- what the store calls
 
@@ -69,6 +70,10 @@ class Disk:
     def pwrite(self, fd, data, offset):
         self._snap()
         inode, data = self.fds[fd], bytes(data)
+        if not self.room:
+            raise OSError(errno.ENOSPC, "disk full")
+        data = data[: self.room]
+        self.room -= len(data)
         total = len(data)
         while data:
             size = SECTOR - offset % SECTOR

@@ -9,7 +9,7 @@ import pytest
 from journal_disk import PATH, Disk, images, place
 from journal_help import BACKBONE, DIM, all_ids, content, memory, new, open_journal
 
-from edgemeta.errors import RecoveredWarning
+from edgemeta.errors import JournalWriteError, RecoveredWarning
 from edgemeta.journal import Journal, store
 
 SEED = 20240611
@@ -82,21 +82,39 @@ WORKLOADS = {
 DURABLE = (compact, seal, sync)
 
 
-def run(workload, mode):
-    """The disk after `workload`, and per mark (calls acknowledged) the content, ids handed out, and last durable call."""
-    disk = store.os = Disk()
-    journal = open_journal(PATH, sync=mode)
-    states, handed, durable = [content(journal)], [set()], [0]
-    disk.mark = 0
-    for count, call in enumerate(workload, 1):
-        call(journal)
-        states.append(content(journal))
-        handed.append(handed[-1] | all_ids(journal))
-        durable.append(count if mode == "call" or call in DURABLE else durable[-1])
-        disk.mark = count
-    if mode == "never":
-        journal.close()
-    return disk, states, handed, durable
+class Run:
+    """A disk and, per mark (calls acknowledged), the content, the ids handed out, and the last durable call."""
+
+    def __init__(self):
+        self.disk = store.os = Disk()
+        self.states, self.handed, self.durable = [], [set()], [0]
+
+    def session(self, workload, mode):
+        journal = open_journal(PATH, sync=mode)
+        if not self.states:
+            self.states.append(content(journal))
+            self.disk.mark = 0
+        for call in workload:
+            call(journal)
+            self.states.append(content(journal))
+            self.handed.append(self.handed[-1] | all_ids(journal))
+            count = len(self.states) - 1
+            self.durable.append(count if mode == "call" or call in DURABLE else self.durable[-1])
+            self.disk.mark = count
+        if mode != "manual":  # its close syncs
+            journal.close()
+        return self
+
+    def cuts(self, rng, limit):
+        """(files, allowed contents, ids handed out) of every cut."""
+        seen = set()
+        for snapshot in self.disk.snapshots:
+            mark = snapshot[0]
+            allowed = [None, self.states[0]] if mark is None else self.states[self.durable[mark] : mark + 2]
+            for files in images(snapshot, rng, limit):
+                if (files, mark) not in seen:
+                    seen.add((files, mark))
+                    yield files, allowed, self.handed[mark or 0]
 
 
 def recover(files, mode, allowed, handed, disk=None):
@@ -125,73 +143,76 @@ def recover(files, mode, allowed, handed, disk=None):
     return disk
 
 
-def cuts(disk, states, durable, rng, limit):
-    """(files, allowed contents, mark) of every cut."""
-    seen = set()
-    for snapshot in disk.snapshots:
-        mark = snapshot[0]
-        allowed = [None, states[0]] if mark is None else states[durable[mark] : mark + 2]
-        for files in images(snapshot, rng, limit):
-            if (files, mark) not in seen:
-                seen.add((files, mark))
-                yield files, allowed, mark or 0
-
-
 @pytest.mark.parametrize("mode", ["call", "manual", "never"])
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_after_every_cut_the_journal_opens_and_keeps_its_word(name, mode):
     rng = random.Random(f"{SEED} {name} {mode}")
-    disk, states, handed, durable = run(WORKLOADS[name], mode)
     count = 0
-    for files, allowed, mark in cuts(disk, states, durable, rng, 125 if mode == "call" else 25):
-        recover(files, rng.choice(["call", "manual", "never"]), allowed, handed[mark])
+    for cut in Run().session(WORKLOADS[name], mode).cuts(rng, 125 if mode == "call" else 25):
+        recover(cut[0], rng.choice(["call", "manual", "never"]), *cut[1:])
         count += 1
     assert count > 20
+
+
+@pytest.mark.parametrize("modes", ["call never", "never call", "manual call never call"])
+def test_sessions_of_different_modes(modes):
+    rng, run = random.Random(f"{SEED} {modes}"), Run()
+    for mode in modes.split():
+        run.session([learn, learn_few], mode)
+    for cut in run.cuts(rng, 60):
+        recover(cut[0], rng.choice(["call", "never"]), *cut[1:])
+
+
+@pytest.mark.parametrize("mode", ["call", "never"])
+def test_what_a_full_disk_left_is_never_taken_for_what_came_after(mode):
+    """The failed write is cut off without a sync; the next one lies over it, under the same ids."""
+    rng, run = random.Random(f"{SEED} full {mode}"), Run()
+
+    def fail(journal):
+        full, run.disk.room = run.disk.room, 300
+        with pytest.raises(JournalWriteError):
+            journal.append([new("x", 70), new("y", 71)])
+        run.disk.room = full
+
+    def again(journal):
+        journal.append([new("p", 80), new("q", 81)])
+
+    run.session([learn, fail, again, learn], mode)
+    for cut in run.cuts(rng, 700):
+        recover(cut[0], mode, *cut[1:])
 
 
 @pytest.mark.parametrize("mode", ["call", "never"])
 def test_a_cut_during_the_recovery_of_a_cut(mode):
     rng = random.Random(f"{SEED} twice {mode}")
-    disk, states, handed, durable = run(WORKLOADS["history"], mode)
-    first = [each for each in cuts(disk, states, durable, rng, 25) if any(name == PATH for name, _, _ in each[0])]
-    for files, allowed, mark in rng.sample(first, 40):
-        again = Disk(files)
-        store.os = again
+    first = list(Run().session(WORKLOADS["history"], mode).cuts(rng, 25))
+    first = [cut for cut in first if any(name == PATH for name, _, _ in cut[0])]
+    for files, allowed, handed in rng.sample(first, 40):
+        again = store.os = Disk(files)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RecoveredWarning)
             open_journal(PATH, sync=mode).close()
-        for snapshot in list(again.snapshots):
+        for snapshot in again.snapshots:
             for left in images(snapshot, rng, 4):
-                recover(left, mode, allowed, handed[mark])
+                recover(left, mode, allowed, handed)
+
+
+def attempt(call):
+    def safely(journal):
+        try:
+            return call(journal)
+        except (LookupError, StopIteration):  # nothing there to forget or undo
+            return None
+
+    return safely
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_workloads(seed):
     rng = random.Random(f"{SEED} {seed}")
-    mode = rng.choice(["call", "manual", "never"])
-    workload = [learn_few]
-    for _ in range(6):
-        workload.append(rng.choice([learn, learn_few, forget, relabel, undo, merge, compact, sync]))
-
-    def attempt(call):
-        def safely(journal):
-            try:
-                return call(journal)
-            except (LookupError, StopIteration):  # nothing there to forget or undo
-                return None
-
-        return safely
-
-    disk = store.os = Disk()
-    journal = open_journal(PATH, sync=mode)
-    states, handed, durable = [content(journal)], [set()], [0]
-    disk.mark = 0
-    for count, call in enumerate(workload, 1):
-        attempt(call)(journal)
-        states.append(content(journal))
-        handed.append(handed[-1] | all_ids(journal))
-        durable.append(count if mode == "call" or call in DURABLE else durable[-1])
-        disk.mark = count
-    every = list(cuts(disk, states, durable, rng, 8))
-    for files, allowed, mark in rng.sample(every, min(60, len(every))):
-        recover(files, mode, allowed, handed[mark])
+    kinds = [learn, learn_few, forget, relabel, undo, merge, compact, sync]
+    workload = [learn_few, *(rng.choice(kinds) for _ in range(6))]
+    safe = [call if call in DURABLE else attempt(call) for call in workload]
+    every = list(Run().session(safe, rng.choice(["call", "manual", "never"])).cuts(rng, 8))
+    for cut in rng.sample(every, min(60, len(every))):
+        recover(cut[0], rng.choice(["call", "manual", "never"]), *cut[1:])

@@ -20,7 +20,9 @@ def recipe(name: str) -> str:
     body = source.split('"""', 2)[2].strip()
     first = f"{more[:1].upper()}{more[1:]}" if more else ""
     words = "\n".join(part for part in (first, rest.strip("\n")) if part).strip()
-    return f"## {head.rstrip('.')}\n\n`examples/{name}.py`\n\n{words}\n\n```python\n{body}\n```\n".replace("\n\n\n\n", "\n\n")
+    return f"## {head.rstrip('.')}\n\n`examples/{name}.py`\n\n{words}\n\n```python\n{body}\n```\n".replace(
+        "\n\n\n\n", "\n\n"
+    )
 
 
 def recipes() -> str:

@@ -33,9 +33,12 @@ def vectors(count: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
 
 
 def same_bits(a: Learner, b: Learner) -> bool:
-    """Statistics and weights of two learners are equal to the last bit."""
+    """The statistics of two learners are equal to the last bit."""
     s, t = a._taught.statistics, b._taught.statistics
-    if s.counts != t.counts or s.squares != t.squares:
+    sealed_sums = any(not seal.has_moment for seal in (*a.journal.seals.values(), *b.journal.seals.values()))
+    if s.counts != t.counts or (s.squares != t.squares and not sealed_sums):
+        return False
+    if s.moment is not None and t.moment is not None and (s.moment != t.moment).any():
         return False
     return all((s.sums[k] == t.sums[k]).all() for k in s.counts)
 
@@ -61,66 +64,69 @@ def test_learns_and_predicts(head):
     assert learner.counts == {"x": 3, "y": 3}
 
 
+def row_of(learner: Learner, z: np.ndarray) -> dict:
+    """Which row of `z` each live example is; ids change when something is undone, embeddings do not."""
+    rows = {Normalisation().apply(z[i][None])[0].tobytes(): i for i in range(len(z))}
+    return {e: rows[learner.journal.embeddings([e])[0].tobytes()] for e in learner.examples}
+
+
 @settings(max_examples=60)
 @given(st.data(), st.sampled_from(ALL), st.sampled_from([3, 12]))
 def test_any_history_equals_a_fold_over_what_remains(data, head, dim):
     """learn, forget, relabel, undo and merge in any order; then a learner that saw only what is left."""
-    z = vectors(24, 5, dim)
+    z = vectors(80, 5, dim)
+    fresh_rows = iter(range(80))
     learner, other = Learner(dim=dim, head=head), Learner(dim=dim, head=head)
-    live: dict = {}
-    history: list = []
-    for step in range(data.draw(st.integers(1, 12))):
-        action = data.draw(st.sampled_from(["learn", "learn", "many", "forget", "class", "relabel", "undo", "merge"]))
-        before = dict(live)
+    known: dict[int, str] = {}  # the model: row -> label
+    history: list[dict[int, str]] = []
+    for _ in range(data.draw(st.integers(1, 14))):
+        action = data.draw(st.sampled_from(["learn", "many", "forget", "class", "relabel", "undo", "merge"]))
+        before = dict(known)
+        ids = {row: e for e, row in row_of(learner, z).items()}
         if action == "learn":
-            label = data.draw(st.sampled_from("abc"))
-            live[learner.learn(z[step], label)] = (label, step)
+            row, label = next(fresh_rows), data.draw(st.sampled_from("abc"))
+            learner.learn(z[row], label)
+            known[row] = label
         elif action == "many":
-            rows = [step, step + 1, step + 2]
-            for i, row in zip(learner.learn_many(z[rows], ["a", "b", "a"]), rows, strict=True):
-                live[i] = ("aba"[row - step], row)
-        elif action == "forget" and live:
-            gone = data.draw(st.sampled_from(sorted(live)))
-            learner.forget(example=gone)
-            del live[gone]
-        elif action == "class" and live:
-            label = data.draw(st.sampled_from(sorted({v[0] for v in live.values()})))
-            learner.forget(label)
-            live = {k: v for k, v in live.items() if v[0] != label}
-        elif action == "relabel" and live:
-            old = data.draw(st.sampled_from(sorted(live)))
-            row = live.pop(old)[1]
-            live[learner.relabel(old, "c")] = ("c", row)
+            rows = [next(fresh_rows) for _ in range(3)]
+            learner.learn_many(z[rows], ["a", "b", "a"])
+            known.update(zip(rows, "aba", strict=True))
         elif action == "merge":
-            i = other.learn(z[23 - step], "d")
+            row = next(fresh_rows)
+            other.learn(z[row], "d")
             learner.merge(other)
-            live.update({k: v for k, v in {i: ("d", 23 - step)}.items()})
+            known[row] = "d"
         elif action == "undo" and history:
             learner.undo()
-            before = history.pop()
-            values = sorted(before.values())
-            # Ids are never reused, so what came back is told by its label and row.
-            ids = sorted(learner.examples, key=lambda i: str(i))
-            rows = {tuple(learner.journal.embeddings([i])[0]): i for i in ids}
-            by_row = {tuple(Normalisation().apply(z[row][None])[0]): row for row in range(24)}
-            live = {i: (learner.examples[i], by_row[key]) for key, i in rows.items()}
-            assert sorted(live.values()) == sorted(set(values))
+            known = history.pop()
+            # Forgetting wins: what undo took back of a merge does not come with the next merge.
+            other = Learner(dim=dim, head=head)
             continue
+        elif known and action == "class":
+            label = data.draw(st.sampled_from(sorted(set(known.values()))))
+            learner.forget(label)
+            known = {row: name for row, name in known.items() if name != label}
+        elif known and action in ("forget", "relabel"):
+            row = data.draw(st.sampled_from(sorted(known)))
+            if action == "forget":
+                learner.forget(example=ids[row])
+                del known[row]
+            else:
+                learner.relabel(ids[row], "c")
+                known[row] = "c"
         else:
             continue
         history.append(before)
-    rows = sorted((row, label) for label, row in live.values())
-    fresh = Learner(dim=dim, head=head)
-    for row, label in rows:
-        fresh.learn(z[row], label)
-    duplicates = len(rows) != len(set(r for r, _ in rows))
-    if len(learner.examples) == len(rows) and not duplicates:
-        assert same_bits(learner, fresh)
-        if rows:
-            assert near_weights(learner, fresh)
+    assert {row: learner.examples[e] for e, row in row_of(learner, z).items()} == known
+    fold = Learner(dim=dim, head=head)
+    for row, label in known.items():
+        fold.learn(z[row], label)
     again = Learner(dim=dim, head=head)
     again.merge(learner)
+    assert same_bits(learner, fold)
     assert same_bits(learner, again)
+    if known:
+        assert near_weights(learner, fold)
 
 
 @pytest.mark.parametrize("extra", [-1, 0, 1])

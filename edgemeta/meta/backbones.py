@@ -59,7 +59,7 @@ class SmallResNet(nn.Module):
         last = (size + 1) // 2 // 2 // 2
         if last < grid:
             raise OptionError(f"resnet: a size of {size} leaves a map of {last} x {last}, less than grid={grid}")
-        widths = (width, width * 3 // 2, width * 2, width * 11 // 4)
+        widths = (width, width * 3 // 2, width * 2, width * 21 // 8)
         self.stem = nn.Sequential(_conv(channels, widths[0], 5, 2), nn.ReLU())
         self.blocks = nn.Sequential(*(_Residual(a, b, pool=b != widths[-1]) for a, b in pairwise(widths)))
         # Overlapping windows, so that any map divides.

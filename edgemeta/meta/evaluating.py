@@ -44,8 +44,8 @@ class CheckpointModel:
 def learned_head(objective: torch.nn.Module, scale: float) -> Head:
     """The head that was trained, for embeddings stored times `scale`: distances and ridge's lambda shrink by
     its square."""
-    temperature = float(objective.log_t.exp())  # type: ignore[operator]
+    temperature = float(objective.log_t.detach().exp())  # type: ignore[operator, union-attr]
     if isinstance(objective, Ridge):
-        lambda_ = float(objective.log_lambda.exp()) * scale * scale
+        lambda_ = float(objective.log_lambda.detach().exp()) * scale * scale
         return make_head("ridge", lambda_=lambda_, temperature=temperature)
     return make_head("euclidean", temperature=temperature / (scale * scale))

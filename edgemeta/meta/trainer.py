@@ -25,6 +25,7 @@ from .episodes import EpisodeSampler
 from .objectives import CosineClassifier
 
 VALIDATION_EPISODES = 200
+VALIDATE_EVERY = 100  # steps, at least; an eighth of the run when that is more
 CALIBRATION_STEPS = 12
 SAVE_SECONDS = 60.0
 
@@ -163,7 +164,7 @@ class Run:
     def run(self, progress: Progress | None) -> Trained:
         """All steps that are left."""
         started = time.monotonic() - self.seconds
-        validate_every = max(1, self.config.steps // 8)
+        validate_every = max(VALIDATE_EVERY, self.config.steps // 8)
         loss = math.nan
         while self.step < self.config.steps:
             loss_tensor = self._train_step()
@@ -171,7 +172,7 @@ class Run:
             self.seconds = time.monotonic() - started
             if self.step == CALIBRATION_STEPS and self.minutes is not None:
                 self._fix_steps()
-                validate_every = max(1, self.config.steps // 8)
+                validate_every = max(VALIDATE_EVERY, self.config.steps // 8)
                 if progress:
                     progress.total = self.config.steps
             if self.step % 20 == 0:

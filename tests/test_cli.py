@@ -1,0 +1,183 @@
+"""The command line: what it prints, and exit status 2 with one clear line for bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_bundle import small_bundle
+
+from edgemeta import Learner
+from edgemeta.cli import main
+from edgemeta.data import Digits
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a bundle and six images of each of two digits, as the current folder."""
+    monkeypatch.chdir(tmp_path)
+    small_bundle(tmp_path / "small.edgemeta")
+    digits = Digits().load()
+    for digit in (0, 1):
+        for number, i in enumerate(digits.members()[digit][:6]):
+            Image.fromarray(digits.pixels[i]).save(tmp_path / f"{digit}-{number}.png")
+    return tmp_path
+
+
+def images(digit: int, *numbers: int) -> list[str]:
+    return [f"{digit}-{n}.png" for n in numbers]
+
+
+def teach(*, bundle: bool = True) -> None:
+    extra = ["--bundle", "small.edgemeta"] if bundle else []
+    for digit, label in ((0, "zero"), (1, "one")):
+        assert main(["learn", "x.learned", *extra, "--label", label, *images(digit, 0, 1, 2)]) == 0
+
+
+def test_learn_predict_forget_undo_list(desk, capsys):
+    teach()
+    assert "known now: one 3, zero 3" in capsys.readouterr().out
+    assert main(["predict", "x.learned", *images(0, 4), *images(1, 4), "--json"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [a["label"] for a in answers] == ["zero", "one"]
+    assert answers[0]["ranked"][0]["confidence"] == answers[0]["confidence"]
+    assert main(["forget", "x.learned", "--label", "one"]) == 0
+    assert main(["predict", "x.learned", *images(1, 4)]) == 0
+    assert "1-4.png: zero" in capsys.readouterr().out
+    assert main(["undo", "x.learned"]) == 0
+    assert main(["list", "x.learned", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"labels": {"one": 3, "zero": 3}}
+
+
+def test_forget_one_example_by_the_id_that_list_shows(desk, capsys):
+    teach()
+    capsys.readouterr()
+    main(["list", "x.learned", "--examples", "--json"])
+    example = json.loads(capsys.readouterr().out)["examples"][0]["id"]
+    assert main(["forget", "x.learned", "--example", example]) == 0
+    assert main(["list", "x.learned", "--examples"]) == 0
+    assert example not in capsys.readouterr().out
+
+
+def test_merge_compact_repair_inspect(desk, capsys):
+    teach()
+    main(["learn", "y.learned", "--bundle", "small.edgemeta", "--label", "two", *images(1, 5)])
+    assert main(["merge", "x.learned", "y.learned"]) == 0
+    assert "1 examples came" in capsys.readouterr().out
+    main(["forget", "x.learned", "--label", "two"])
+    before = Path("x.learned").stat().st_size
+    assert main(["compact", "x.learned"]) == 0
+    assert Path("x.learned").stat().st_size < before
+    assert main(["inspect", "x.learned", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record["labels"] == {"zero": 3, "one": 3}
+    assert main(["repair", "x.learned"]) == 0
+    assert main(["inspect", "small.edgemeta", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["embedding"]["dim"] == 16
+
+
+def test_relearn_moves_to_another_backbone(desk, capsys):
+    small_bundle(desk / "newer.edgemeta", seed=3)
+    main(["learn", "x.learned", "--bundle", "small.edgemeta", "--label", "a", "--keep", "input", *images(0, 0, 1)])
+    assert main(["relearn", "x.learned", "--bundle", "newer.edgemeta", "--out", "y.learned"]) == 0
+    with Learner("newer.edgemeta", "y.learned") as moved, Learner("newer.edgemeta") as fresh:
+        fresh.learn_many(images(0, 0, 1), "a")
+        assert (moved.solution().weights == fresh.solution().weights).all()
+    teach()  # these have no stored input
+    capsys.readouterr()
+    assert main(["relearn", "x.learned", "--bundle", "newer.edgemeta", "--out", "z.learned"]) == 2
+    assert "keep='input'" in capsys.readouterr().err
+    assert not Path("z.learned").exists()
+
+
+def test_verify_passes_a_true_bundle_and_fails_a_wrong_one(desk, capsys):
+    assert main(["verify", "small.edgemeta", "--json"]) == 0
+    check = json.loads(capsys.readouterr().out)[0]
+    assert check["cosine"] > 0.9999 and check["ok"]
+    wrong = np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32)
+    small_bundle(desk / "wrong.edgemeta", golden_outputs=wrong)
+    assert main(["verify", "wrong.edgemeta"]) == 1
+    assert "FAILS" in capsys.readouterr().out
+
+
+def test_eval_of_a_bundle(desk, capsys):
+    options = ["--data", "digits", "--ways", "5", "--shots", "5", "--episodes", "40", "--json"]
+    assert main(["eval", "small.edgemeta", *options]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert {"accuracy", "ci95", "episodes", "ways", "shots"} <= set(first)
+    assert first["episodes"] == 40 and 60 < first["accuracy"] < 100 and 0 < first["ci95"] < 10
+    main(["eval", "small.edgemeta", *options])
+    assert json.loads(capsys.readouterr().out) == first
+    main(["eval", "small.edgemeta", *options, "--head", "ridge"])
+    assert json.loads(capsys.readouterr().out)["head"] == "ridge"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "none.learned", "0-0.png"], "there is no none.learned"),
+        (["predict", "x.learned", "none.png"], "none.png"),
+        (["predict", "x.learned", "small.edgemeta"], "small.edgemeta"),
+        (["learn", "x.learned", "--label", "", "0-0.png"], "label"),
+        (["learn", "x.learned", "--label", "a\x1b[31m", "0-0.png"], "control character"),
+        (["learn", "x.learned", "--bundle", "other.edgemeta", "--label", "a", "0-0.png"], "embeddings"),
+        (["learn", "x.learned", "--bundle", "none.edgemeta", "--label", "a", "0-0.png"], "no bundle"),
+        (["forget", "x.learned", "--label", "nobody"], "nobody"),
+        (["forget", "x.learned", "--example", "7"], "not an example id"),
+        (["merge", "x.learned", "y.learned"], "y.learned"),
+        (["predict", "x.learned", "--head", "forest", "0-0.png"], "unknown head"),
+        (["eval", "small.edgemeta", "--data", "mnist"], "unknown data"),
+        (["eval", "small.edgemeta", "--data", "digits", "--ways", "11"], "11"),
+        (["eval", "small.edgemeta", "--data", "omniglot:nowhere"], "Omniglot"),
+        (["eval", "small.edgemeta", "--data", "folder:nowhere"], "nowhere"),
+        (["eval", "nowhere.edgemeta", "--data", "digits"], "no bundle"),
+        (["inspect", "nowhere.learned"], "nowhere.learned"),
+        (["verify", "torn.edgemeta"], "torn.edgemeta"),
+        (["train", "--data", "digits", "--out", "run", "--steps", "0"], "steps"),
+        (["export", "empty", "--out", "e.edgemeta"], "config.json"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_status_2(desk, capsys, arguments, message):
+    teach()
+    small_bundle(desk / "other.edgemeta", seed=9)
+    (desk / "torn.edgemeta").write_bytes((desk / "small.edgemeta").read_bytes()[:1000])
+    (desk / "empty").mkdir()
+    before = (desk / "x.learned").read_bytes()
+    capsys.readouterr()
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("edgemeta: ") and message in error
+    assert "Traceback" not in error and error.count("\n") == 1 and "\x1b" not in error
+    assert (desk / "x.learned").read_bytes() == before
+
+
+def test_several_images_are_learned_all_or_none(desk):
+    teach()
+    assert main(["learn", "x.learned", "--label", "zero", "0-3.png", "broken.png"]) == 2
+    with Learner("small.edgemeta", "x.learned", readonly=True) as learner:
+        assert learner.counts == {"one": 3, "zero": 3}
+
+
+def test_usage_errors_are_status_2(desk):
+    with pytest.raises(SystemExit) as stop:
+        main(["learn"])
+    assert stop.value.code == 2
+
+
+def test_labels_of_a_hostile_file_are_escaped(desk, capsys):
+    # The library refuses such a label, so it is put into the file's bytes by hand through the journal.
+    teach()
+    capsys.readouterr()
+    main(["learn", "x.learned", "--label", "a\u202eb", "0-3.png"])
+    assert "\u202e" not in capsys.readouterr().out
+
+
+def test_the_module_runs(desk):
+    done = subprocess.run([sys.executable, "-m", "edgemeta", "info", "--json"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["kernels"] == "numpy"

@@ -203,7 +203,7 @@ class FileStore:
             return
         except OSError as error:
             if error.errno == errno.EISDIR:
-                raise JournalDamagedError(f"{printable(self.name)} is a folder, not a journal") from None
+                raise JournalDamagedError(f"{printable(self.name)} is not a file, so it is no journal") from None
             mend = "It cannot be read" if self.readonly else "Open it with readonly=True to look at it"
             raise _refused(error, self.name, mend) from None
         if not stat.S_ISREG(os.fstat(self._fd).st_mode):

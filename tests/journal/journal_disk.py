@@ -41,6 +41,7 @@ class Disk:
         self.durable_names, self.pending_names = dict(self.names), []
         self.fds, self.next_fd = {}, itertools.count(1000)
         self.snapshots, self.mark = [], None
+        self.phase = 0  # where sectors begin
         self.room = 1 << 30  # bytes that one write takes before the disk is full
 
     # ---- what the store calls
@@ -76,7 +77,7 @@ class Disk:
         self.room -= len(data)
         total = len(data)
         while data:
-            size = SECTOR - offset % SECTOR
+            size = SECTOR - (offset - self.phase) % SECTOR
             inode.pending.append(("write", offset, data[:size]))
             _put(inode.now, offset, data[:size])
             offset, data = offset + len(data[:size]), data[size:]
@@ -176,22 +177,22 @@ def _after(durable, pending, fates):
     return bytes(data)
 
 
-def images(snapshot, rng, limit):
+def images(snapshot, rng, limit, fates=FATES):
     """The different files that a cut at `snapshot` may leave: all when they are at most `limit`, else a sample."""
     _, versions, inodes = snapshot
     found = set()
     for names in versions:
         files = list(names.items())
         pending = [op for _, number in files for op in inodes[number][1]]
-        choices = [FATES if op[0] == "write" else ("written", "lost") for op in pending]
+        choices = [fates if op[0] == "write" else ("written", "lost") for op in pending]
         count = 1
         for choice in choices:
             count *= len(choice)
         if count <= limit:
-            fates = itertools.product(*choices)
+            picked = itertools.product(*choices)
         else:
-            fates = ([rng.choice(choice) for choice in choices] for _ in range(limit))
-        for fate in fates:
+            picked = ([rng.choice(choice) for choice in choices] for _ in range(limit))
+        for fate in picked:
             fate, left = list(fate), []
             for name, number in files:
                 durable, ops = inodes[number]

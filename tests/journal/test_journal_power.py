@@ -6,7 +6,7 @@ import random
 import warnings
 
 import pytest
-from journal_disk import PATH, Disk, images, place
+from journal_disk import FATES, PATH, SECTOR, Disk, images, place
 from journal_help import BACKBONE, DIM, all_ids, content, memory, new, open_journal
 
 from edgemeta.errors import JournalWriteError, RecoveredWarning
@@ -105,13 +105,13 @@ class Run:
             journal.close()
         return self
 
-    def cuts(self, rng, limit):
+    def cuts(self, rng, limit, fates=FATES):
         """(files, allowed contents, ids handed out) of every cut."""
         seen = set()
         for snapshot in self.disk.snapshots:
             mark = snapshot[0]
             allowed = [None, self.states[0]] if mark is None else self.states[self.durable[mark] : mark + 2]
-            for files in images(snapshot, rng, limit):
+            for files in images(snapshot, rng, limit, fates):
                 if (files, mark) not in seen:
                     seen.add((files, mark))
                     yield files, allowed, self.handed[mark or 0]
@@ -177,8 +177,10 @@ def test_what_a_full_disk_left_is_never_taken_for_what_came_after(mode):
     def again(journal):
         journal.append([new("p", 80), new("q", 81)])
 
-    run.session([learn, fail, again, learn], mode)
-    for cut in run.cuts(rng, 700):
+    run.session([learn], mode)
+    run.disk.phase = len(run.disk.names[PATH].now) % SECTOR  # sectors hold records, to mix old ones with new ones
+    run.session([fail, again, learn], mode)
+    for cut in run.cuts(rng, 600, ("written", "lost")):
         recover(cut[0], mode, *cut[1:])
 
 

@@ -13,7 +13,8 @@ from ..errors import NotFoundError
 from ..normalisation import to_float
 from ..terminal import printable
 from . import format as fmt
-from .format import Commit, Header, Seal
+from .format import Commit, Seal
+from .header import HEADER_SIZE, Header
 from .ids import ExampleId, RangeSet
 from .scan import Window, read_frame
 from .state import View
@@ -37,7 +38,7 @@ def rewrite(view: View, uuid: bytes, next_counter: int, volatile: bool, sealing:
     the torn end of a file.
     """
     number = (view.state.number or 0) + 1
-    base = fmt.HEADER_SIZE + sum(map(fmt.record_size, _lengths(view, sealing))) + fmt.record_size(48)
+    base = HEADER_SIZE + sum(map(fmt.record_size, _lengths(view, sealing))) + fmt.record_size(48)
     salt = int.from_bytes(os.urandom(8), "little")
 
     def make(place: bytes) -> Iterator[bytes]:
@@ -49,7 +50,7 @@ def rewrite(view: View, uuid: bytes, next_counter: int, volatile: bool, sealing:
             record = fmt.encode_record(kind, payload, seed)
             checksum, records = fmt.chain(checksum, int.from_bytes(record[-4:], "little")), records + 1
             yield record
-        commit = Commit(number, 0, fmt.HEADER_SIZE, fmt.HEADER_SIZE, records, fmt.COMMIT_COMPACTION, checksum)
+        commit = Commit(number, 0, HEADER_SIZE, HEADER_SIZE, records, fmt.COMMIT_COMPACTION, checksum)
         yield fmt.encode_record(fmt.COMMIT, fmt.encode_commit(commit), seed)
 
     view.store.replace(make)

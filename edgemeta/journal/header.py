@@ -1,93 +1,81 @@
-"""Getting a damaged header back, or doing without it: only `repair` uses this."""
+"""The first 128 bytes of a journal. They are only ever written whole, with a new file: they cannot be torn."""
 
 from __future__ import annotations
 
+import struct
 import zlib
-from collections import Counter
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
-from ..errors import JournalDamagedError, JournalVersionError
-from ..terminal import printable
-from . import format as fmt
-from .format import Header
-from .ids import new_uuid
-from .scan import Window, read_header, read_payload
-from .store import Store
+from .ids import MAX_COUNTER, NO_UUID
 
-_ENOUGH = 64
+MAGIC = b"EDGELRND"
+MAJOR, MINOR = 1, 0
+HEADER_SIZE = 128
+MAX_DIM = 1 << 16
+VOLATILE = 1
+
+_HEADER = struct.Struct("<8sHHIII16s32s16sQQQ12x")
+_U32 = struct.Struct("<I")
 
 
-def recover_header(store: Store, embedding_id: bytes | None, dim: int | None) -> tuple[Header, bool]:
-    """The header and whether it was whole. Raises JournalVersionError, JournalDamagedError.
+class Nonsense(ValueError):
+    """Bytes with a right CRC that no edgemeta writes."""
 
-    One flipped bit is found by the checksum. Otherwise the seed is worked out backwards from the records; what the
-    header said beside it comes from the caller, the dimension from an example too.
+
+@dataclass(frozen=True)
+class Header:
+    """The first 128 bytes. `seed`, which starts every CRC of the file's records, is the header's own CRC.
+
+    uuid: gives ids from `next_counter` on. volatile: `uuid` was taken by a writer that did not sync every call.
+    base: the file's length when it got its name; these bytes were synced before. salt: random, new in each file.
     """
-    try:
-        return read_header(store), True
-    except (JournalDamagedError, JournalVersionError) as error:
-        header = _one_bit(store.read(0, fmt.HEADER_SIZE))
-        if header is not None:
-            return header, False
-        found = Counter(_seeds(store))
-        if isinstance(error, JournalVersionError) and not found:
-            raise
-    if not found:
-        raise JournalDamagedError(f"{printable(store.name)} holds no record of a journal: nothing can be recovered")
-    seed = Counter({s: n for (s, _), n in found.items()}).most_common(1)[0][0]
-    dim = dim or next((d for (s, d), _ in found.most_common() if s == seed and d), 0)
-    if embedding_id is None or not 1 <= dim <= fmt.MAX_DIM:
-        raise JournalDamagedError(
-            f"{printable(store.name)}: the header is lost, and with it the name of the backbone. Repair it with the "
-            "bundle it was taught with: `edgemeta repair FILE --bundle BUNDLE`"
-        )
-    lost = Header(dim, new_uuid(), embedding_id, bytes(16), 1, fmt.HEADER_SIZE, 0, lost_seed=seed)
-    return lost, False
+
+    dim: int
+    uuid: bytes
+    embedding_id: bytes
+    place: bytes
+    next_counter: int
+    base: int
+    salt: int
+    volatile: bool = False
+    minor: int = MINOR
+    lost_seed: int | None = None  # of a header that is lost but for this; only `repair` sets it
+
+    def encode(self) -> bytes:
+        """128 bytes."""
+        flags = VOLATILE if self.volatile else 0
+        body = _HEADER.pack(
+            MAGIC, MAJOR, self.minor, HEADER_SIZE, self.dim, flags, self.uuid, self.embedding_id, self.place,
+            self.next_counter, self.base, self.salt,
+        )  # fmt: skip
+        return body + _U32.pack(zlib.crc32(body))
+
+    @cached_property
+    def seed(self) -> int:
+        """The CRC of the header."""
+        return self.lost_seed if self.lost_seed is not None else int(_U32.unpack(self.encode()[-4:])[0])
 
 
-def _one_bit(data: bytes) -> Header | None:
-    """The header with one bit turned over, where that makes its checksum right: no other single bit does."""
-    for bit in range(len(data) * 8):
-        turned = bytearray(data)
-        turned[bit // 8] ^= 1 << bit % 8
-        try:
-            return fmt.decode_header(bytes(turned))
-        except fmt.Nonsense:
-            continue
-    return None
+def header_major(data: bytes) -> int | None:
+    """The major version, or None where the magic is not there. Read before the CRC: it says where that is."""
+    return int.from_bytes(data[8:10], "little") if len(data) >= 10 and data[:8] == MAGIC else None
 
 
-def _seeds(store: Store) -> Iterator[tuple[int, int]]:
-    """(seed, dimension or 0) of the first whole records, whatever the header says."""
-    window, offset, count = Window(store, store.size()), 0, 0
-    while (offset := window.find(fmt.RECORD_MAGIC, offset)) < window.limit and count < _ENOUGH:
-        raw = bytes(window.get(offset, fmt.FRAME_SIZE))
-        seed = _unwind(int.from_bytes(raw[12:16], "little"), raw[:12])
-        frame = fmt.decode_frame(raw, seed)
-        offset += 8
-        if frame is None or offset - 8 + fmt.record_size(frame.length) > window.limit:
-            continue
-        found = read_payload(window, offset - 8, frame)
-        if found is None:
-            continue
-        count, offset = count + 1, offset - 8 + fmt.record_size(frame.length)
-        at = {fmt.EXAMPLE: 2 * fmt.ID_SIZE + 4, fmt.SEAL: fmt.ID_SIZE + 4}.get(frame.kind)
-        yield seed, 0 if at is None else int.from_bytes(found[0][at : at + 4], "little")
-
-
-def _unwind(crc: int, data: bytes) -> int:
-    """The start value with which the CRC-32 of `data` is `crc`."""
-    state = crc ^ 0xFFFFFFFF
-    for byte in reversed(data):
-        index = _BY_TOP[state >> 24]
-        state = ((state ^ _TABLE[index]) << 8 & 0xFFFFFFFF) | (index ^ byte)
-    return state ^ 0xFFFFFFFF
-
-
-def _table() -> list[int]:
-    # zlib's CRC of one byte, its two inversions undone.
-    return [zlib.crc32(bytes([i]), 0xFFFFFFFF) ^ 0xFFFFFFFF for i in range(256)]
-
-
-_TABLE = _table()
-_BY_TOP = {entry >> 24: index for index, entry in enumerate(_TABLE)}
+def decode_header(data: bytes) -> Header:
+    """Raises Nonsense. The magic and the major version are the caller's to look at first."""
+    if len(data) < HEADER_SIZE:
+        raise Nonsense("the header is cut short")
+    if zlib.crc32(data[:124]) != _U32.unpack_from(data, 124)[0]:
+        raise Nonsense("the header's checksum is wrong")
+    magic, major, minor, size, dim, flags, uuid, embedding_id, place, counter, base, salt = _HEADER.unpack_from(data)
+    if magic != MAGIC or major != MAJOR or size != HEADER_SIZE:
+        raise Nonsense("not a header of version 1")
+    if not 1 <= dim <= MAX_DIM:
+        raise Nonsense(f"the header says {dim} dimensions")
+    if not 1 <= counter <= MAX_COUNTER or base < HEADER_SIZE or uuid == NO_UUID:
+        raise Nonsense("the header's counter, length or uuid cannot be")
+    header = Header(dim, uuid, embedding_id, place, counter, base, salt, bool(flags & VOLATILE), minor)
+    if header.encode() != data[:HEADER_SIZE]:
+        raise Nonsense("the header has bits set that version 1 does not know")
+    return header

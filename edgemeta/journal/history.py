@@ -6,6 +6,7 @@ from ..errors import NotFoundError
 from . import format as fmt
 from .draft import Draft
 from .format import ExampleHead, Seal
+from .header import HEADER_SIZE
 from .ids import ExampleId, Range, RangeSet
 from .scan import Scan
 from .state import Change, State, View
@@ -52,7 +53,7 @@ def take_back(view: View, end: int, draft: Draft) -> int:
 def _replay(view: View, end: int, target: int) -> tuple[Change, dict[tuple[int, ExampleId], ExampleId]]:
     """What the transaction at `target` changed, and under which ids later undos brought things back."""
     state, found, heirs = State(view.header), Change(), dict[tuple[int, ExampleId], ExampleId]()
-    for transaction in Scan(view.store, view.header, fmt.HEADER_SIZE, end):
+    for transaction in Scan(view.store, view.header, HEADER_SIZE, end):
         if transaction.start <= target:
             found = state.apply(transaction)
         elif transaction.commit.undoes:

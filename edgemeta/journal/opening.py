@@ -10,8 +10,7 @@ import numpy as np
 
 from ..errors import JournalMissingError, JournalWriteError, OptionError
 from ..terminal import printable
-from . import format as fmt
-from .format import Header
+from .header import HEADER_SIZE, MAX_DIM, Header
 from .ids import new_uuid
 from .store import Store
 
@@ -35,8 +34,8 @@ def check_options(embedding_id: bytes, dim: int, sync: str) -> None:
     """Raises OptionError."""
     if not isinstance(embedding_id, bytes) or len(embedding_id) != 32:
         raise OptionError("embedding_id: 32 bytes are needed")
-    if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)) or not 1 <= dim <= fmt.MAX_DIM:
-        raise OptionError(f"dim: 1 to {fmt.MAX_DIM}, not {dim!r}")
+    if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)) or not 1 <= dim <= MAX_DIM:
+        raise OptionError(f"dim: 1 to {MAX_DIM}, not {dim!r}")
     if sync not in SYNCS:
         raise OptionError(f"sync: one of {', '.join(SYNCS)}, not {sync!r}")
 
@@ -45,9 +44,7 @@ def create(store: Store, embedding_id: bytes, dim: int, volatile: bool) -> None:
     """Make an empty journal. Raises JournalMissingError, JournalWriteError."""
     salt, uuid = int.from_bytes(os.urandom(8), "little"), new_uuid()
     try:
-        store.replace(
-            lambda place: [Header(dim, uuid, embedding_id, place, 1, fmt.HEADER_SIZE, salt, volatile).encode()]
-        )
+        store.replace(lambda place: [Header(dim, uuid, embedding_id, place, 1, HEADER_SIZE, salt, volatile).encode()])
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise JournalMissingError(f"{printable(store.name)}: there is no such folder") from None

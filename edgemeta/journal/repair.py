@@ -15,9 +15,10 @@ from typing import NamedTuple
 from ..errors import JournalDamagedError, JournalError, JournalMissingError, JournalWriteError
 from ..terminal import printable
 from . import format as fmt
-from .format import Commit, ExampleHead, Header, Seal
-from .header import recover_header
+from .format import Commit, ExampleHead, Seal
+from .header import HEADER_SIZE, Header, Nonsense
 from .ids import ExampleId, Range, RangeSet, new_uuid
+from .lost import recover_header
 from .opening import refused
 from .scan import Item, Window, payload_at, read_frame, read_payload, understand
 from .store import FileStore, MemoryStore, Store, sync_folder
@@ -143,7 +144,7 @@ def _readable(file: FileStore) -> tuple[Store, bool]:
 
 def _records(store: Store, header: Header) -> Iterator[_Found]:
     """Every record, by search; a frame with damaged payload is told too. Raises JournalVersionError."""
-    window, offset = Window(store, store.size()), fmt.HEADER_SIZE
+    window, offset = Window(store, store.size()), HEADER_SIZE
     while (offset := window.find(fmt.RECORD_MAGIC, offset)) < window.limit:
         frame = read_frame(window, offset, header.seed)
         if frame is None:
@@ -152,7 +153,7 @@ def _records(store: Store, header: Header) -> Iterator[_Found]:
         found, end = read_payload(window, offset, frame), offset + fmt.record_size(frame.length)
         item: Item | bool = False
         if found is not None:
-            with contextlib.suppress(fmt.Nonsense):
+            with contextlib.suppress(Nonsense):
                 item = understand(store, header, frame, found[0], offset)
         yield _Found(frame.kind, offset, end, 0 if found is None else found[1], item)
         offset = end
@@ -160,7 +161,7 @@ def _records(store: Store, header: Header) -> Iterator[_Found]:
 
 def _survey(store: Store, header: Header) -> tuple[list[_Found], list[tuple[int, int, int]]]:
     """The whole records, and what lies between: (start, end, kind), kind 0 where not even the frame is whole."""
-    found, damage, at = [], [], fmt.HEADER_SIZE
+    found, damage, at = [], [], HEADER_SIZE
     for record in _records(store, header):
         if record.offset > at:
             damage.append((at, record.offset, 0))
@@ -191,7 +192,7 @@ def _choose(
     """What of the whole records counts: all before the last sign that a transaction was finished."""
     commits = [(each, each.item) for each in found if isinstance(each.item, Commit)]
     durable = max([header.base] + [commit.synced for _, commit in commits])
-    last = max([each.end for each, _ in commits] + [fmt.HEADER_SIZE])
+    last = max([each.end for each, _ in commits] + [HEADER_SIZE])
     end = last if last >= durable else store.size()
     counted = [each for each in found if each.offset < end]
     damage = [each for each in damage if each[0] < end or durable > each[0]]
@@ -261,7 +262,7 @@ def _write(target: str, header: Header, saved: _Saved, store: Store, *, temporar
         for offset, _ in saved.examples.values():
             yield fmt.EXAMPLE, bytes(payload_at(store, window, header, offset, fmt.EXAMPLE))
 
-    base = fmt.HEADER_SIZE + fmt.record_size(48)
+    base = HEADER_SIZE + fmt.record_size(48)
     base += sum(fmt.record_size(len(payload)) for _, payload in records())
     salt = int.from_bytes(os.urandom(8), "little")
 
@@ -283,7 +284,7 @@ def _write(target: str, header: Header, saved: _Saved, store: Store, *, temporar
             record = fmt.encode_record(kind, payload, seed)
             checksum, count = fmt.chain(checksum, int.from_bytes(record[-4:], "little")), count + 1
             yield record
-        size = fmt.HEADER_SIZE
+        size = HEADER_SIZE
         commit = Commit(saved.number + 1, 0, size, size, count, fmt.COMMIT_COMPACTION, checksum)
         yield fmt.encode_record(fmt.COMMIT, fmt.encode_commit(commit), seed)
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ..errors import JournalDamagedError, JournalVersionError
 from ..terminal import printable
 from . import format as fmt
-from .format import Commit, ExampleHead, Header, Identity, Seal
+from .format import Commit, ExampleHead, Identity, Seal
+from .header import HEADER_SIZE, MAJOR, Header, Nonsense, decode_header, header_major
 from .ids import Range
 from .store import Store
 
@@ -135,7 +136,7 @@ def read_record(store: Store, window: Window, header: Header, offset: int) -> Re
         return None
     try:
         item = understand(store, header, frame, found[0], offset)
-    except fmt.Nonsense as error:
+    except Nonsense as error:
         raise damaged(store, offset, str(error)) from None
     return Record(frame.kind, offset, offset + fmt.record_size(frame.length), found[1], item)
 
@@ -160,7 +161,7 @@ class SealReader(NamedTuple):
         payload = payload_at(self.store, window, self.header, seal.offset, fmt.SEAL)
         try:
             return fmt.decode_seal_sums(payload, seal, self.header.dim)
-        except fmt.Nonsense as error:
+        except Nonsense as error:
             raise damaged(self.store, seal.offset, str(error)) from None
 
 
@@ -213,15 +214,15 @@ class Scan:
 
 def read_header(store: Store) -> Header:
     """Raises JournalDamagedError or JournalVersionError."""
-    data = store.read(0, fmt.HEADER_SIZE)
-    major = fmt.header_major(data)
+    data = store.read(0, HEADER_SIZE)
+    major = header_major(data)
     if major is None:
         raise damaged(store, 0, "not the beginning of a journal" if data else "the file is empty")
-    if major > fmt.MAJOR:
+    if major > MAJOR:
         raise JournalVersionError(
-            f"{printable(store.name)} is a journal of version {major}; this edgemeta reads up to {fmt.MAJOR}. Update it"
+            f"{printable(store.name)} is a journal of version {major}; this edgemeta reads up to {MAJOR}. Update it"
         )
     try:
-        return fmt.decode_header(data)
-    except fmt.Nonsense as error:
+        return decode_header(data)
+    except Nonsense as error:
         raise damaged(store, 0, str(error)) from None

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import format as fmt
-from .format import ExampleHead, Header, Identity, Nonsense, Seal
+from .format import ExampleHead, Identity, Seal
+from .header import Header, Nonsense
 from .ids import ExampleId, Range, RangeSet
 from .scan import Scan, Transaction, Window, damaged, payload_at
 from .store import Store

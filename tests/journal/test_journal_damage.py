@@ -20,6 +20,7 @@ from edgemeta.errors import (
 from edgemeta.journal import Journal, repair
 from edgemeta.journal import format as fmt
 from edgemeta.journal.draft import Draft
+from edgemeta.journal.header import HEADER_SIZE
 from edgemeta.journal.ids import ExampleId, Range
 from edgemeta.journal.store import MemoryStore
 
@@ -77,7 +78,7 @@ def test_every_flipped_bit(small):
 def test_every_length(small):
     data, ends, states = small
     for size in range(1, len(data)):
-        if size < fmt.HEADER_SIZE:
+        if size < HEADER_SIZE:
             with pytest.raises(JournalDamagedError):
                 quietly(data[:size])
             continue
@@ -339,7 +340,7 @@ def test_repair_after_any_damage(damaged_file):
     good = path.read_bytes()
     rng = random.Random(SEED)
     for _ in range(60):
-        start = rng.randrange(fmt.HEADER_SIZE, len(good) - 10)
+        start = rng.randrange(HEADER_SIZE, len(good) - 10)
         size = rng.randint(1, 300)
         data = bytearray(good)
         data[start : start + size] = rng.choice([bytes(size), b"\xff" * size, rng.randbytes(size)])

@@ -17,6 +17,7 @@ from .errors import EmbeddingError, InputError, NotFoundError, NotTaughtError, O
 from .heads import Head, Linear, make_head
 from .inputs import collect, one
 from .journal import Change, ExampleId, Journal, NewExample
+from .journal.opening import Sync
 from .labels import check_label
 from .normalisation import Normalisation, to_float
 from .prediction import Prediction
@@ -45,7 +46,7 @@ class Learner:
         dim: int | None = None,
         head: str | Head = "auto",
         channels: str = "rgb",
-        sync: str = "call",
+        sync: Sync = "call",
         sha256: str | None = None,
         readonly: bool = False,
         keep: str | None = None,
@@ -81,11 +82,11 @@ class Learner:
         self._channels, self._keep, self._budget = channels, keep, budget
         self._lock = threading.RLock()
         self._solution: Linear | None = None
-        identity = {"embedding_id": self._embedder.id, "dim": self._embedder.dim}
+        key, dim = self._embedder.id, self._embedder.dim
         if journal is None:
-            self._journal = Journal.memory(**identity)
+            self._journal = Journal.memory(embedding_id=key, dim=dim)
         else:
-            self._journal = Journal.open(os.fspath(journal), sync=sync, readonly=readonly, **identity)
+            self._journal = Journal.open(journal, embedding_id=key, dim=dim, sync=sync, readonly=readonly)
         try:
             self._taught = Taught(self._journal)
             if self._taught.statistics.counts:
@@ -359,10 +360,10 @@ def head_of(recipe: HeadRecipe) -> Head:
 def _spread(values: Any, count: int, what: str) -> list[Any]:
     if values is None or isinstance(values, str):
         return [values] * count
-    values = list(values)
-    if len(values) != count:
-        raise InputError(f"{len(values)} {what} for {count} inputs; give one for each, or a single one for all")
-    return values
+    spread = list(values)
+    if len(spread) != count:
+        raise InputError(f"{len(spread)} {what} for {count} inputs; give one for each, or a single one for all")
+    return spread
 
 
 def _id(example: ExampleId | str) -> ExampleId:

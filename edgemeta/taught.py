@@ -70,12 +70,12 @@ class Taught:
             for _, q20 in self._chunks(list(self.journal.live)):
                 self.statistics.add_to_moment(q20)
             for seal in self.journal.seals.values():
-                moment = seal.moment
-                assert self.statistics.moment is not None and moment is not None
-                self.statistics.moment += unpack(moment, self.journal.dim)
+                packed = seal.moment
+                assert self.statistics.moment is not None and packed is not None
+                self.statistics.moment += unpack(packed, self.journal.dim)
         assert self.statistics.moment is not None
-        moment: NDArray[np.float64] = self.statistics.moment.copy()
-        return moment
+        # A copy, so that a head may work in place.
+        return np.array(self.statistics.moment)
 
     def _examples(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         ids = sorted(self.journal.live)

@@ -6,9 +6,21 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TARGET = HERE.parent / "RECIPES.md"
-ORDER = """first_steps save_and_reopen images_from_a_folder camera_vote forget_and_undo correct_a_label
-merge_two_devices own_embeddings choose_a_head watch_from_another_process pin_a_bundle bounded_memory
-train_and_export""".split()
+ORDER = [
+    "first_steps",
+    "save_and_reopen",
+    "images_from_a_folder",
+    "camera_vote",
+    "forget_and_undo",
+    "correct_a_label",
+    "merge_two_devices",
+    "own_embeddings",
+    "choose_a_head",
+    "watch_from_another_process",
+    "pin_a_bundle",
+    "bounded_memory",
+    "train_and_export",
+]
 
 
 def recipe(name: str) -> str:

@@ -25,7 +25,7 @@ from edgemeta.errors import (
 from edgemeta.heads import head_names
 
 DIM = 8
-ALL = [h for h in head_names()]
+ALL = list(head_names())
 
 
 def vectors(count: int, seed: int = 0, dim: int = DIM) -> np.ndarray:

@@ -72,8 +72,7 @@ def _open_bare(path: str, *, readonly: bool = False) -> Journal:
     """A journal without its bundle: enough to forget, undo, merge and list."""
     _must_exist(path)
     with Journal.peek(path) as seen:
-        identity = {"embedding_id": seen.embedding_id, "dim": seen.dim}
-    return Journal.open(path, readonly=readonly, **identity)
+        return Journal.open(path, embedding_id=seen.embedding_id, dim=seen.dim, readonly=readonly)
 
 
 def _learn(options: argparse.Namespace) -> int:

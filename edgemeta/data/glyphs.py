@@ -17,6 +17,7 @@ from .labelled import LabelledImages
 
 SIDE = 96
 POINTS = 40  # samples of the pen along one curve
+SHORTEST = 0.4  # between the ends of a curve, in half canvases: shorter ones are mere dots
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def _character(rng: np.random.Generator, strokes: float, bend: float, grid: int)
             start = _anchor(rng, grid)
         for _ in range(int(rng.integers(1, 4))):
             end = _anchor(rng, grid)
+            while np.linalg.norm(end - start) < SHORTEST:
+                end = _anchor(rng, grid)
             middle = (start + end) / 2 + rng.normal(0.0, bend, 2) * np.linalg.norm(end - start)
             curves.append(np.stack([start, middle, end]))
             start = end
@@ -101,7 +104,7 @@ def _draw(
     ink[np.arange(drawers)[:, None], where[..., 1], where[..., 0]] = True
     for drawer in range(drawers):
         ink[drawer] = _thicken(ink[drawer], float(pens[drawer]))
-    return (~ink).astype(np.uint8) * np.uint8(255)
+    return np.asarray(255 * (1 - ink.astype(np.uint8)), dtype=np.uint8)
 
 
 def _thicken(ink: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:

@@ -36,7 +36,7 @@ class Facts:
 
     @property
     def dim(self) -> int:
-        return self.sums.shape[1]
+        return int(self.sums.shape[1])
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class Linear:
 
     def scores(self, z: Floats) -> Floats:
         """Embeddings (N, D) to scores (N, C)."""
-        return z @ self.weights.T + self.bias
+        scores: Floats = z @ self.weights.T + self.bias
+        return scores
 
 
 class Head(Protocol):

@@ -23,6 +23,7 @@ class CheckpointModel:
     def __init__(self, folder: Path) -> None:
         """Raises CheckpointError."""
         self.backbone, self._objective, self.config = checkpoint.load_model(folder)
+        self.dim = int(self.backbone.dim)  # type: ignore[arg-type]
         self._longest = 0.0
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
@@ -38,13 +39,13 @@ class CheckpointModel:
         if head not in ("auto", chosen.name):
             chosen = make_head(head)
         normalisation = Normalisation(l2=self.config.l2, scale=scale)
-        return Learner(dim=self.backbone.dim, head=chosen, normalisation=normalisation)
+        return Learner(dim=self.dim, head=chosen, normalisation=normalisation)
 
 
 def learned_head(objective: torch.nn.Module, scale: float) -> Head:
     """The head that was trained, for embeddings stored times `scale`: distances and ridge's lambda shrink by
     its square."""
-    temperature = float(objective.log_t.detach().exp())  # type: ignore[operator, union-attr]
+    temperature = float(objective.log_t.detach().exp())  # type: ignore[operator]
     if isinstance(objective, Ridge):
         lambda_ = float(objective.log_lambda.detach().exp()) * scale * scale
         return make_head("ridge", lambda_=lambda_, temperature=temperature)

@@ -78,7 +78,7 @@ def read(data):
                         live.pop((uuid, counter), None)
             for what, each in pending:
                 if what == 1:
-                    flags, dim, label, group, variant, axes = struct.unpack_from("<IIHHHB", each, 48)
+                    flags, dim, label, group, variant, _axes = struct.unpack_from("<IIHHHB", each, 48)
                     start_of_arrays = 80 + (label + group + variant + 7) // 8 * 8
                     z = struct.unpack_from(f"<{dim}i", each, start_of_arrays)
                     live[each[:16], struct.unpack_from("<Q", each, 16)[0]] = each[80 : 80 + label].decode(), z
@@ -93,7 +93,7 @@ def read(data):
 
 def test_a_reader_made_from_the_text_alone():
     assert read(worked_example()) == {}
-    assert read(worked_example()[:328])[UUID, 1] == ("mug", (1 << 19, -1))
+    assert read(worked_example()[:0x140])[UUID, 1] == ("mug", (1 << 19, -1))
     journal = Journal.memory(embedding_id=BACKBONE, dim=3)
     ids = journal.append([new("a", 1), new("bü", 2, group="g", variant="int8")]).added
     journal.append([new("c", 3, input=np.ones((3, 5), np.uint8), target=np.ones(2))])

@@ -64,14 +64,14 @@ def test_a_damaged_cache_is_passed_over(tmp_path, own_cache):
 
 
 def test_missing_and_damaged_data_name_themselves(tmp_path):
-    with pytest.raises(DataMissingError, match="images_background.zip"):
+    with pytest.raises(DataMissingError, match=r"images_background\.zip"):
         Omniglot(tmp_path).load(28, 28)
     (tmp_path / "images_background.zip").write_bytes(b"PK nonsense")
     with pytest.raises(DataError, match="damaged"):
         Omniglot(tmp_path).load(28, 28)
     with zipfile.ZipFile(tmp_path / "images_background.zip", "w") as archive:
         archive.writestr("images_background/A/character01/0001_01.png", b"no image")
-    with pytest.raises(DataError, match="0001_01.png"):
+    with pytest.raises(DataError, match=r"0001_01\.png"):
         Omniglot(tmp_path).load(28, 28)
 
 
@@ -105,7 +105,7 @@ def test_glyphs_follow_from_their_seed():
     assert a.pixels.shape == (24, 32, 32)
     assert (Glyphs(seed=5, alphabets=2, characters=3, drawers=4).load(32, 32).pixels != a.pixels).any()
     ink = 1.0 - a.pixels.mean((1, 2)) / 255
-    assert ink.min() > 0.01 and ink.max() < 0.6
+    assert ink.min() > 0.005 and ink.max() < 0.6
     # Drawings of one character resemble each other more than those of different characters do.
     flat = a.pixels.reshape(24, -1).astype(float)
     means = np.stack([flat[m].mean(0) for m in a.members()])

@@ -52,15 +52,15 @@ class Ridge(Episodic):
         """Support (ways, shots, D), query (Q, D) to scores (Q, ways)."""
         ways, shots, dim = support.shape
         z = self.normalise(support).reshape(ways * shots, dim)
-        y = torch.eye(ways, device=z.device).repeat_interleave(shots, 0)
+        y = torch.eye(ways, device=z.device, dtype=z.dtype).repeat_interleave(shots, 0)
         mean = z.mean(0)
         centred, targets = z - mean, y - y.mean(0)
         lambda_ = self.log_lambda.exp()
         if len(z) < dim:
-            gram = centred @ centred.T + lambda_ * torch.eye(len(z), device=z.device)
+            gram = centred @ centred.T + lambda_ * torch.eye(len(z), device=z.device, dtype=z.dtype)
             weights = centred.T @ torch.linalg.solve(gram, targets)
         else:
-            moment = centred.T @ centred + lambda_ * torch.eye(dim, device=z.device)
+            moment = centred.T @ centred + lambda_ * torch.eye(dim, device=z.device, dtype=z.dtype)
             weights = torch.linalg.solve(moment, centred.T @ targets)
         scores: Tensor = self.log_t.exp() * ((self.normalise(query) - mean) @ weights + y.mean(0))
         return scores

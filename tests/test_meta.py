@@ -1,0 +1,219 @@
+"""Meta-training: it learns, resumes exactly, and its closed forms are the device's."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgemeta.cli import main
+from edgemeta.data import Glyphs
+from edgemeta.errors import CheckpointError, DataError, OptionError
+from edgemeta.heads import Facts
+from edgemeta.heads.means import Euclidean
+from edgemeta.heads.ridge import Ridge as RidgeHead
+from edgemeta.meta import backbones, checkpoint
+from edgemeta.meta.augment import Augmentation
+from edgemeta.meta.config import TrainConfig
+from edgemeta.meta.objectives import Prototypes, Ridge
+from edgemeta.meta.trainer import train
+from edgemeta.normalisation import Normalisation, to_float
+
+SMALL = TrainConfig(
+    data=("digits",),
+    method="protonet",
+    backbone="conv4",
+    backbone_options={"width": 8},
+    size=16,
+    steps=8,
+    ways=4,
+    queries=3,
+    batch=16,
+    held_out=4,
+)
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.read_tensors(folder / "model.safetensors")[0]
+
+
+@pytest.mark.parametrize("method", ["protonet", "r2d2", "pretrain"])
+@pytest.mark.parametrize("backbone", ["conv4", "resnet"])
+def test_every_method_trains_every_backbone(tmp_path, method, backbone):
+    config = replace(SMALL, method=method, backbone=backbone, size=24, steps=4)
+    trained = train(config, tmp_path / "run", quiet=True)
+    assert trained.steps == 4
+    assert 0 <= trained.validation <= 100
+    model, _, read = checkpoint.load_model(tmp_path / "run")
+    assert read == config
+    assert model(torch.zeros(2, 1, 24, 24)).shape == (2, model.dim)
+
+
+def test_training_learns(tmp_path, monkeypatch):
+    """A hundred steps beat the untrained network clearly, on alphabets that were held out."""
+    few = Glyphs(seed=1, alphabets=10, characters=12, drawers=8)
+    monkeypatch.setattr("edgemeta.meta.trainer.open_source", lambda spec, part: few)
+    config = replace(SMALL, backbone_options={"width": 16}, size=20, steps=100, ways=8, held_out=3, within=0.5)
+    untrained = train(replace(config, steps=1), tmp_path / "a", quiet=True).validation
+    assert train(config, tmp_path / "b", quiet=True).validation > untrained + 5
+
+
+@pytest.mark.parametrize("method", ["protonet", "pretrain"])
+def test_resume_is_exact(tmp_path, method, monkeypatch):
+    config = replace(SMALL, method=method, steps=10)
+    train(config, tmp_path / "straight", quiet=True)
+    stop_at = 6
+    from edgemeta.meta.trainer import Run
+
+    step = Run._train_step
+
+    def interrupted(self: Run) -> torch.Tensor:
+        if self.step == stop_at:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(Run, "_train_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "broken", quiet=True)
+    monkeypatch.undo()
+    train(config, tmp_path / "broken", resume=True, quiet=True)
+    one, two = tensors(tmp_path / "straight"), tensors(tmp_path / "broken")
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_a_killed_run_resumes(tmp_path):
+    """SIGINT to the command leaves a checkpoint; --resume finishes the run."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "edgemeta", "train", "--data", "digits", "--method", "protonet", "--backbone"]
+    command += ["conv4", "--width", "8", "--size", "16", "--ways", "4", "--held-out", "4", "--out", str(out)]
+    process = subprocess.Popen([*command, "--steps", "100000"], stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if (out / "config.json").exists():
+            break
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    record = json.loads((out / "config.json").read_text())
+    record["config"]["steps"] = 1  # anything done already is enough: resuming finishes at once
+    (out / "config.json").write_text(json.dumps(record))
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_checkpoints_hold_no_pickle_and_no_surprise(tmp_path, capsys):
+    train(SMALL, tmp_path / "run", quiet=True)
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "state.safetensors",
+    ]
+    with pytest.raises(CheckpointError, match="--resume"):
+        train(SMALL, tmp_path / "run", quiet=True)
+    path = tmp_path / "run" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        checkpoint.load_model(tmp_path / "run")
+    assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "x.edgemeta")]) == 2
+    assert "cannot be read as a checkpoint" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
+    train(SMALL, tmp_path / "run", quiet=True)
+    with pytest.raises(CheckpointError, match="another architecture"):
+        train(replace(SMALL, backbone="resnet", size=24), tmp_path / "other", init=tmp_path / "run", quiet=True)
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    record["config"]["backbone_options"] = {"width": 4}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match="another architecture"):
+        checkpoint.load_model(tmp_path / "run")
+
+
+def test_init_starts_from_another_run(tmp_path):
+    train(SMALL, tmp_path / "run", quiet=True)
+    train(replace(SMALL, steps=1, learning_rate=1e-9), tmp_path / "next", init=tmp_path / "run", quiet=True)
+    one, two = tensors(tmp_path / "run"), tensors(tmp_path / "next")
+    weight = "backbone.body.0.0.weight"
+    assert torch.allclose(one[weight], two[weight], atol=1e-6)
+
+
+def task(ways: int, shots: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(ways * shots)
+    return torch.randn(ways, shots, dim, generator=generator), torch.randn(7, dim, generator=generator)
+
+
+def device_facts(support: torch.Tensor) -> tuple[np.ndarray, Facts]:
+    ways, shots, dim = support.shape
+    z = to_float(Normalisation().apply(support.reshape(-1, dim).numpy()))
+    y = np.repeat(np.arange(ways), shots)
+    onehot = np.eye(ways)[y]
+    facts = Facts(
+        tuple(map(str, range(ways))),
+        onehot.sum(0),
+        onehot.T @ z,
+        float((z * z).sum()),
+        lambda: z.T @ z,
+        lambda: (z, y),
+    )
+    return z, facts
+
+
+@pytest.mark.parametrize(("shots", "dim"), [(1, 30), (5, 30), (10, 8)])
+def test_the_trainer_differentiates_the_devices_own_ridge(shots, dim):
+    support, query = task(4, shots, dim)
+    objective = Ridge(lambda_=0.3, temperature=7.0)
+    ours = objective(support, query).detach().numpy()
+    _, facts = device_facts(support)
+    z = to_float(Normalisation().apply(query.numpy()))
+    theirs = 7.0 * RidgeHead(lambda_=0.3).solve(facts).scores(z)
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_the_trainers_prototypes_are_the_devices():
+    support, query = task(4, 3, 12)
+    ours = torch.softmax(Prototypes(temperature=5.0)(support, query), 1).detach().numpy()
+    _, facts = device_facts(support)
+    scores = 5.0 * Euclidean().solve(facts).scores(to_float(Normalisation().apply(query.numpy())))
+    theirs = np.exp(scores - scores.max(1, keepdims=True))
+    np.testing.assert_allclose(ours, theirs / theirs.sum(1, keepdims=True), atol=1e-4)
+
+
+def test_ridge_gradients_are_right():
+    support = torch.randn(3, 2, 5, dtype=torch.float64, requires_grad=True)
+    query = torch.randn(2, 5, dtype=torch.float64)
+    objective = Ridge().double()
+    assert torch.autograd.gradcheck(lambda s: objective(s, query), support)
+
+
+def test_augmentation_is_reproducible_and_keeps_the_range():
+    x = torch.rand(32, 1, 24, 24)
+    a, b = (Augmentation()(x, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, x)
+    assert a.shape == x.shape and a.min() >= 0 and a.max() <= 1 + 1e-5
+
+
+def test_options_that_cannot_be():
+    with pytest.raises(OptionError, match="unknown backbone"):
+        backbones.build("vgg", channels=1, size=28)
+    with pytest.raises(OptionError, match="halves its input"):
+        backbones.build("conv4", channels=1, size=12)
+    with pytest.raises(OptionError, match="method"):
+        TrainConfig(method="magic")
+    with pytest.raises(OptionError):
+        TrainConfig(steps=0)
+    with pytest.raises(CheckpointError, match="unknown here"):
+        TrainConfig.from_json({"data": ["digits"], "depth": 3})
+    with pytest.raises(DataError, match="hold out"):
+        train(replace(SMALL, held_out=10), Path("never"), quiet=True)

@@ -1,12 +1,14 @@
 # make demo and make test do all their set-up from a bare clone; a repeated run does not install again.
 PYTHON ?= python3
+OMNIGLOT ?= ../shared/data/omniglot
+SEED ?= 0
 VENV = .venv
 DEMO = .venv-demo
 STAMP = $(VENV)/.installed
 DEMO_STAMP = $(DEMO)/.installed
 SOURCES = edgemeta export tests examples setup.py
 
-.PHONY: demo test lint typecheck bench recipes clean
+.PHONY: demo test lint typecheck bench glyphs recipes clean
 
 demo: $(DEMO_STAMP)
 	$(DEMO)/bin/edgemeta demo
@@ -20,6 +22,13 @@ lint: $(STAMP)
 
 typecheck: $(STAMP)
 	$(VENV)/bin/mypy
+
+glyphs: $(STAMP)
+	$(VENV)/bin/edgemeta train --data omniglot:$(OMNIGLOT) --method pretrain --backbone resnet --steps 6000 \
+		--episodic-share 0.33 --held-out 0 --bf16 --seed $(SEED) --out build/glyphs-$(SEED)
+	$(VENV)/bin/edgemeta export build/glyphs-$(SEED) --name glyphs --out build/glyphs-$(SEED).edgemeta \
+		--licence "Omniglot background set (training data)|MIT|Copyright (c) 2015 Brenden Lake" \
+		--licence "weights|Apache-2.0|the edgemeta authors"
 
 bench: $(STAMP)
 	$(VENV)/bin/python tests/bench.py --out build/bench.json

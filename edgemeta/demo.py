@@ -39,7 +39,7 @@ def run(bundle: str, *, draws: int, seed: int, as_json: bool) -> list[Row]:
     data = Digits().load()
     say = (lambda *_: None) if as_json else print
     say(f"{len(data)} handwritten digits (UCI, 8 x 8 pixels); the model {learner.bundle.name!r} saw none of them.")
-    raw, seconds = _embed(learner, data, quiet=as_json)
+    raw, seconds = embed_set(learner, data, quiet=as_json)
     say(f"embedding: {1e3 * seconds / len(data):.2f} ms an image on {learner.provider}\n")
     rows = [measure(learner, raw, data, shots, draws, seed) for shots in SHOTS]
     if as_json:
@@ -50,7 +50,7 @@ def run(bundle: str, *, draws: int, seed: int, as_json: bool) -> list[Row]:
     return rows
 
 
-def _embed(learner: Learner, data: LabelledImages, *, quiet: bool) -> tuple[NDArray[Any], float]:
+def embed_set(learner: Learner, data: LabelledImages, *, quiet: bool) -> tuple[NDArray[Any], float]:
     """Raw embeddings of all images, fitted as any image is, and the seconds that took."""
     from .imaging import fit
 

@@ -7,10 +7,9 @@ makes a useful backbone.
 import tempfile
 from pathlib import Path
 
-from edgemeta.export.bundling import export_checkpoint
-
 from edgemeta import Learner
 from edgemeta.data import Digits
+from edgemeta.export.bundling import export_checkpoint
 from edgemeta.meta.config import TrainConfig
 from edgemeta.meta.trainer import train
 

@@ -1,0 +1,57 @@
+"""Every example runs as it is, and so does the README's first code."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from edgemeta.data import Digits
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted(p for p in (ROOT / "examples").glob("*.py") if p.stem != "make_recipes")
+
+# Words that each example prints only when it did its task.
+SAYS = {
+    "bounded_memory": "the weights are those of all examples: True",
+    "camera_vote": "I see a 8",
+    "choose_a_head": "ridge",
+    "correct_a_label": "{'four': 4}",
+    "first_steps": "seven, ",
+    "forget_and_undo": "as if never seen: True",
+    "images_from_a_folder": "right on ",
+    "merge_two_devices": "is taken for a two",
+    "own_embeddings": "label='running'",
+    "pin_a_bundle": "refused: BundleDamagedError",
+    "save_and_reopen": "still known: {'0': 5",
+    "train_and_export": "<Bundle mine: 64 dimensions",
+    "watch_from_another_process": "something new: True, now ('five', 'six')",
+}
+
+
+def run(path: Path, folder: Path) -> str:
+    environment = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_example(path, tmp_path):
+    assert SAYS[path.stem] in run(path, tmp_path)
+
+
+def test_the_readmes_first_code(tmp_path):
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)[0]
+    digits = Digits().load()
+    for name, i in (("stop", 0), ("go", 1), ("new", digits.members()[1][7])):
+        Image.fromarray(digits.pixels[i]).save(tmp_path / f"{name}.png")
+    script = tmp_path / "readme.py"
+    script.write_text(code, encoding="utf-8")
+    assert run(script, tmp_path).strip() == "go"
+    assert (tmp_path / "signs.learned").exists()

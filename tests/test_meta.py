@@ -95,7 +95,13 @@ def test_a_killed_run_resumes(tmp_path):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "edgemeta", "train", "--data", "digits", "--method", "protonet", "--backbone"]
     command += ["conv4", "--width", "8", "--size", "16", "--ways", "4", "--held-out", "4", "--out", str(out)]
-    process = subprocess.Popen([*command, "--steps", "100000"], stderr=subprocess.PIPE, text=True)
+    # A job in the background of a shell inherits an ignored SIGINT, and this test may be part of one.
+    process = subprocess.Popen(
+        [*command, "--steps", "100000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     for _ in range(600):
         if (out / "config.json").exists():
             break

@@ -65,14 +65,19 @@ def child(code: str) -> tuple[float, float]:
 
 def imports() -> list[Figure]:
     """`import edgemeta` against `import numpy`: whole processes, less that of an empty one."""
-    empty, numpy, ours = [], [], []
+    empty, numpy, ours, learner = [], [], [], []
     for _ in range(15):
         empty.append(child("pass")[0])
         numpy.append(child("import numpy")[0])
         ours.append(child("import edgemeta")[0])
+        learner.append(child("from edgemeta import Learner")[0])
     base = statistics.median(empty)
-    ratio = (statistics.median(ours) - base) / (statistics.median(numpy) - base)
-    return [at_most("import edgemeta / import numpy", ratio, "ratio", 1.3)]
+    reference = statistics.median(numpy) - base
+    return [
+        at_most("import edgemeta / import numpy", (statistics.median(ours) - base) / reference, "ratio", 1.3),
+        # The package loads its parts when they are first named, so this is what a program pays.
+        stated("from edgemeta import Learner / import numpy", (statistics.median(learner) - base) / reference, "ratio"),
+    ]
 
 
 BARE = """

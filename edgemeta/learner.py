@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle, HeadRecipe
 from .embedder import Embedder
-from .errors import EmbeddingError, InputError, NotFoundError, NotTaughtError, OptionError
+from .errors import InputError, JournalWriteError, NotFoundError, NotTaughtError, OptionError
 from .heads import Head, Linear, make_head
 from .inputs import collect, one
 from .journal import Change, ExampleId, Journal, NewExample
@@ -67,7 +68,8 @@ class Learner:
         sync: "call" (what was acknowledged is on the disk), "manual" (call `sync()`), "never".
         sha256: the hash that the bundle file must have. readonly: take no lock and write nothing.
         keep="input" stores the fitted images too, so that `edgemeta relearn` can move to a new backbone.
-        budget: the most examples kept singly; the oldest beyond it are sealed into their class's sums.
+        budget: the most examples kept singly; the oldest beyond it are sealed into their class's sums, where that
+        is smaller. Sealing rewrites the journal as `compact` does, so undo cannot step over it.
         variant, providers, threads: which graph of the bundle runs, on what, with how many threads.
 
         Raises BundleError, BundleMissingError, JournalError, HeadError, OptionError.
@@ -172,10 +174,12 @@ class Learner:
         Returns how many examples came. Merging twice changes nothing. Raises JournalMismatchError for another
         backbone, MergeError.
         """
+        if isinstance(other, Learner):
+            # Always in the same order: two learners that merge each other at once must not wait for each other.
+            first, second = sorted((self, other), key=id)
+            with first._lock, second._lock:
+                return len(self._follow(self._journal.merge(other._journal)).added)
         with self._lock:
-            if isinstance(other, Learner):
-                with other._lock:
-                    return len(self._follow(self._journal.merge(other._journal)).added)
             journal = Journal.open(
                 os.fspath(other), embedding_id=self._embedder.id, dim=self._embedder.dim, readonly=True
             )
@@ -325,7 +329,12 @@ class Learner:
         oldest: dict[str, list[ExampleId]] = {}
         for i, entry in list(self._journal.live.items())[:surplus]:
             oldest.setdefault(entry.label, []).append(i)
-        self._journal.seal(oldest, moment=self._head.needs == "moment")
+        try:
+            self._journal.seal(oldest, moment=self._head.needs == "moment")
+        except JournalWriteError as error:
+            # What was taught is on the disk; only the rewriting failed, and the next call tries again.
+            warnings.warn(f"the oldest examples could not be sealed: {error}", RuntimeWarning, stacklevel=4)
+            return
         self._taught.fold()
 
 
@@ -370,4 +379,4 @@ def _id(example: ExampleId | str) -> ExampleId:
     return ExampleId.parse(example) if isinstance(example, str) else example
 
 
-__all__ = ["EmbeddingError", "Learner", "head_of"]
+__all__ = ["Learner", "head_of"]

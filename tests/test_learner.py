@@ -278,6 +278,24 @@ def test_threads_teach_and_ask_at_once(learner):
     assert sum(learner.counts.values()) == 101
 
 
+def test_learners_that_merge_each_other_at_once_do_not_wait_for_ever():
+    a, b = Learner(dim=DIM), Learner(dim=DIM)
+    a.learn(vectors(1)[0], "a")
+    b.learn(vectors(1, 1)[0], "b")
+
+    def work(one: Learner, two: Learner) -> None:
+        for _ in range(50):
+            one.merge(two)
+
+    threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in ((a, b), (b, a), (a, a))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert a.counts == b.counts == {"a": 1, "b": 1}
+
+
 def test_memory_of_prediction_does_not_grow(learner):
     import tracemalloc
 

@@ -140,7 +140,7 @@ def _train(options: argparse.Namespace) -> int:
     )
     print(
         f"{printable(options.out)}: {trained.steps} steps, {trained.seconds:.0f} s, "
-        f"validation {trained.validation:.2f} %"
+        + ("no data held out" if trained.validation != trained.validation else f"validation {trained.validation:.2f} %")
     )
     return 0
 

@@ -184,7 +184,7 @@ class Run:
             if time.monotonic() - self.saved > SAVE_SECONDS:
                 self.save()
             if progress:
-                progress.update(self.step, f"loss {loss:.3f}  validation {self.best_guess:.2f} %")
+                progress.update(self.step, f"loss {loss:.3f}{self._validated()}")
         self.best_guess = self.validate()
         return Trained(self.step, self.seconds, self.best_guess)
 
@@ -241,6 +241,9 @@ class Run:
         if self.validation is None:
             return math.nan
         return episode_accuracy(self.model["backbone"], self.model["objective"], self.validation, self.config)
+
+    def _validated(self) -> str:
+        return "" if math.isnan(self.best_guess) else f"  validation {self.best_guess:.2f} %"
 
     def save(self) -> None:
         """Write both checkpoint files; each replaces its predecessor at once or not at all."""

@@ -109,6 +109,7 @@ def test_a_reader_follows_a_writer(path):
         added = writer.append([new("a", 1), new("b", 2)]).added
         assert reader.reload().added == added
         writer.append([new("c", 3)])
+        writer.forget(writer.append([new("gone between", 8)]).added)
         writer.forget(added[:1])
         writer.undo()
         change = reader.reload()
@@ -266,6 +267,7 @@ try:
 except JournalWriteError:
     print("refused")
 assert content(j) == now
+import os; assert not os.path.exists(sys.argv[1] + ".new")
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 j.append([new("d", 3)])
 print(*j.labels)
@@ -359,9 +361,20 @@ def test_a_file_changed_under_a_writer_is_left_alone(path, tmp_path):
     journal.close()
     with open_journal(path) as journal:
         assert journal.labels == ("a",)
+        with open(path, "ab") as file:
+            file.write(b"another program")
+        with pytest.raises(JournalWriteError, match="another program"):
+            journal.append([new("c", 3)])
         os.unlink(path)
         with pytest.raises(JournalWriteError):
             journal.append([new("c", 3)])
+
+
+def test_a_lock_is_not_made_through_a_link(path, tmp_path):
+    os.symlink(tmp_path / "elsewhere", f"{path}.lock")
+    with pytest.raises(JournalReadOnlyError):
+        open_journal(path)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_fork_must_open_for_itself(path):

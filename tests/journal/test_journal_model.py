@@ -18,6 +18,10 @@ from edgemeta.errors import (
     NotFoundError,
 )
 from edgemeta.journal import Change, ExampleId, Journal, NewExample
+from edgemeta.journal import format as fmt
+from edgemeta.journal.draft import Draft
+from edgemeta.journal.format import Identity
+from edgemeta.journal.ids import Range
 from edgemeta.normalisation import to_float
 
 LABELS = "abc"
@@ -261,6 +265,74 @@ def test_a_seal_meets_the_examples_that_it_holds():
     three.undo()
     assert three.counts() == {"x": 8} and not three.seals
     assert not set(three.live) & set(ids)
+
+
+def raw(journal):
+    """The same bytes in another journal: what a copy was before it took a uuid of its own."""
+    return Journal.over(type(journal._store)(bytes(journal._store.data)), embedding_id=BACKBONE, dim=3)
+
+
+def test_merging_seals_of_the_same_examples():
+    plain, full, other, odd = memory(), memory(), memory(), memory()
+    ids = plain.append([new("x", n) for n in range(8)]).added
+    for journal in (full, other):
+        journal.merge(plain)
+    late = raw(plain)
+    plain.seal({"x": ids}, moment=False)
+    full.seal({"x": ids}, moment=True)
+    change = plain.merge(full)  # the same examples, but the moment says more
+    assert [each.has_moment for each in change.seals_added] == [True] and len(change.seals_removed) == 1
+    assert not full.merge(plain) and not plain.merge(full)
+    assert not plain.merge(other), "examples that are sealed here are here already"
+
+    draft = Draft(odd._state, None)  # no edgemeta writes these: other sums, another label for the same ids
+    draft.seal(fmt.encode_seal("x", [Range(ids[0].journal, 1, 8)], None, vector(5) / 2.0**20, None))
+    odd._finish(draft)
+    for left, right in ((odd, plain), (plain, odd)):
+        with pytest.raises(MergeError, match="differ"):
+            left.merge(right)
+    odd = memory()
+    draft = Draft(odd._state, None)
+    draft.seal(fmt.encode_seal("z", [Range(ids[0].journal, 1, 8)], None, vector(5) / 2.0**20, None))
+    odd._finish(draft)
+    for left, right in ((odd, late), (late, odd), (odd, plain), (plain, odd)):
+        before = content(left)
+        with pytest.raises(MergeError):
+            left.merge(right)
+        assert content(left) == before
+
+
+def test_an_earlier_seal_without_the_moment_stays_apart():
+    journal = memory()
+    ids = journal.append([new("x", n) for n in range(16)]).added
+    journal.seal({"x": ids[:8]}, moment=False)
+    journal.seal({"x": ids[8:]}, moment=True)
+    assert [(each.count, each.has_moment) for each in journal.seals.values()] == [(8, False), (8, True)]
+    assert journal.counts() == {"x": 16} and not journal.live
+    journal.forget_label("x")
+    with pytest.raises(NotFoundError, match="was forgotten"):
+        journal.forget(ids[:1])
+    assert journal.undo() and journal.counts() == {"x": 16}
+
+
+def test_merging_does_not_bring_forgotten_bytes_back():
+    journal, other = memory(), memory()
+    ids = journal.append([new("secret", 77)]).added
+    other.merge(journal)
+    journal.forget(ids)
+    journal.compact()
+    assert not journal.merge(other)
+    assert b"secret" not in journal._store.data
+
+
+def test_a_uuid_that_was_seen_before_gives_no_ids():
+    journal = memory()
+    ids = journal.append([new("a", 1), new("a", 2)]).added
+    back = Identity(journal.uuid, bytes(16), False)
+    journal._finish(Draft(journal._state, Identity(b"other uuid here!", bytes(16), False)))
+    journal._finish(Draft(journal._state, back))
+    again = raw(journal).append([new("b", 3)]).added[0]
+    assert again.journal != ids[0].journal
 
 
 def test_nothing_is_sealed_where_it_would_not_be_smaller():

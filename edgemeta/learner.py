@@ -35,8 +35,8 @@ class Learner:
         learner.learn(image, "my mug")
         learner.predict(other_image).label
 
-    An image is a uint8 array (H, W) or (H, W, 3 or 4), a path or a PIL image; a float array (D,) is an embedding;
-    anything else raises InputError. All methods may be called from several threads.
+    An image is a uint8 array (H, W) or (H, W, 3 or 4), a path or a PIL image; a float array (D,) is an embedding
+    as the graph gives it, before the bundle's normalisation; anything else raises InputError. All methods may be called from several threads.
     """
 
     def __init__(

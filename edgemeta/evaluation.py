@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .data.labelled import LabelledImages
 from .data.omniglot import load_runs
+from .errors import OptionError
 from .learner import Learner
 from .terminal import Progress
 
@@ -34,7 +35,9 @@ class Accuracy:
     seed: int
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        record = asdict(self)
+        # One episode has no interval, and NaN is no JSON.
+        return {**record, "ci95": self.ci95 if np.isfinite(self.ci95) else None}
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def evaluate(
     """Accuracy of fresh learners, one an episode. Embeddings are computed once, then taught as floats."""
     from .meta.episodes import EpisodeSampler  # NumPy alone, but it lives in the workshop
 
+    if episodes < 1 or seed < 0 or not 0 <= within <= 1:
+        raise OptionError(f"episodes at least 1, seed not negative, within 0 to 1: {episodes}, {seed}, {within}")
     sampler = EpisodeSampler(data, ways=ways, shots=shots, queries=queries, within=within)
     raw = embed(data.pixels)
     rng = np.random.default_rng(seed)

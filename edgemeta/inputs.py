@@ -48,14 +48,14 @@ def collect(xs: Any, *, channels: str, height: int | None, width: int | None) ->
     if isinstance(xs, np.ndarray) and xs.ndim < 2:
         raise InputError(f"several inputs are expected, not an array of shape {xs.shape}; use learn or predict")
     items: Any = xs if isinstance(xs, (np.ndarray, list, tuple)) else list(_iterable(xs))
+    if not len(items):
+        return Inputs(None, np.zeros((0, 0)))
     floats = [_is_embedding(x) for x in items]
     if any(floats) and not all(floats):
         raise InputError("a batch mixes images and embeddings; give them apart")
-    if all(floats) and len(items):
+    if all(floats):
         return Inputs(None, _stack(items))
     if height is None or width is None:
-        if not len(items):
-            return Inputs(None, np.zeros((0, 0)))
         raise ImageError("this learner has no backbone (it was made with dim=), so it takes float embeddings only")
     return Inputs([_fitted(x, i, channels, height, width) for i, x in enumerate(items)], None)
 

@@ -36,7 +36,8 @@ class Learner:
         learner.predict(other_image).label
 
     An image is a uint8 array (H, W) or (H, W, 3 or 4), a path or a PIL image; a float array (D,) is an embedding
-    as the graph gives it, before the bundle's normalisation; anything else raises InputError. All methods may be called from several threads.
+    as the graph gives it, before the bundle's normalisation; anything else raises InputError.
+    All methods may be called from several threads.
     """
 
     def __init__(
@@ -178,13 +179,13 @@ class Learner:
             # Always in the same order: two learners that merge each other at once must not wait for each other.
             first, second = sorted((self, other), key=id)
             with first._lock, second._lock:
-                return len(self._follow(self._journal.merge(other._journal)).added)
+                return _came(self._follow(self._journal.merge(other._journal)))
         with self._lock:
             journal = Journal.open(
                 os.fspath(other), embedding_id=self._embedder.id, dim=self._embedder.dim, readonly=True
             )
             try:
-                return len(self._follow(self._journal.merge(journal)).added)
+                return _came(self._follow(self._journal.merge(journal)))
             finally:
                 journal.close()
 
@@ -373,6 +374,11 @@ def _spread(values: Any, count: int, what: str) -> list[Any]:
     if len(spread) != count:
         raise InputError(f"{len(spread)} {what} for {count} inputs; give one for each, or a single one for all")
     return spread
+
+
+def _came(change: Change) -> int:
+    """How many examples a change brought, the sealed ones too."""
+    return len(change.added) + sum(seal.count for seal in change.seals_added)
 
 
 def _id(example: ExampleId | str) -> ExampleId:

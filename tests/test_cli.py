@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +140,14 @@ def test_eval_of_a_bundle(desk, capsys):
         (["inspect", "nowhere.learned"], "nowhere.learned"),
         (["verify", "torn.edgemeta"], "torn.edgemeta"),
         (["train", "--data", "digits", "--out", "run", "--steps", "0"], "steps"),
+        (["train", "--data", "digits", "--out", "run", "--seed", "-1"], "seed"),
+        (["train", "--data", "digits", "--out", "run", "--learning-rate", "-1"], "learning rate"),
+        (["train", "--data", "digits", "--out", "run", "--width", "0"], "at least 1"),
+        (["train", "--data", "digits", "--out", "run", "--minutes", "nan"], "minutes"),
+        (["train", "--data", "digits", "--out", "0-0.png", "--steps", "1", "--ways", "3", "--size", "24"], "0-0.png"),
+        (["eval", "small.edgemeta", "--data", "digits", "--episodes", "0"], "episodes"),
+        (["eval", "small.edgemeta", "--data", "digits", "--seed", "-1"], "seed"),
+        (["demo", "--draws", "0"], "draws"),
         (["export", "empty", "--out", "e.edgemeta"], "config.json"),
     ],
 )
@@ -154,6 +163,18 @@ def test_bad_input_is_one_clear_line_and_status_2(desk, capsys, arguments, messa
     assert error.startswith("edgemeta: ") and message in error
     assert "Traceback" not in error and error.count("\n") == 1 and "\x1b" not in error
     assert (desk / "x.learned").read_bytes() == before
+
+
+def test_one_episode_is_json_too(desk, capsys):
+    assert main(["eval", "small.edgemeta", "--data", "digits", "--episodes", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["ci95"] is None
+
+
+def test_a_terminal_without_the_letters_still_learns(desk):
+    command = [sys.executable, "-m", "edgemeta", "learn", "x.learned", "--bundle", "small.edgemeta", "--label", "müg"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*command, "0-0.png"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and "m\\xfcg" in done.stdout
 
 
 def test_several_images_are_learned_all_or_none(desk):

@@ -109,6 +109,13 @@ def test_every_kind_of_image_is_taken(glyphs, digits, tmp_path):
     assert learner.labels == ()
 
 
+def test_nothing_is_learned_or_predicted_from_nothing(glyphs, digits):
+    learner = Learner(glyphs)
+    assert learner.learn_many([], []) == []
+    learner.learn(digits.pixels[0], "zero")
+    assert learner.predict_many([]) == []
+
+
 def test_a_pinned_hash(glyphs):
     assert Learner("glyphs", sha256=glyphs.sha256).bundle is not None
     with pytest.raises(BundleDamagedError):

@@ -90,6 +90,21 @@ def test_resume_is_exact(tmp_path, method, monkeypatch):
     assert all(torch.equal(one[k], two[k]) for k in one)
 
 
+def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    from edgemeta.meta.trainer import Run
+
+    train(SMALL, tmp_path / "run", quiet=True)
+    before = tensors(tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    record["config"]["steps"] = 40
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
+    monkeypatch.setattr(Run, "_train_step", lambda self: torch.tensor(float("nan")))
+    with pytest.raises(DataError, match="the loss became nan"):
+        train(SMALL, tmp_path / "run", resume=True, quiet=True)
+    after = tensors(tmp_path / "run")
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
 def test_a_killed_run_resumes(tmp_path):
     """SIGINT to the command leaves a checkpoint; --resume finishes the run."""
     out = tmp_path / "run"

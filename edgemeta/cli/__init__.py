@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -29,6 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 when a check failed, 2 for a bad request or bad input, 130 after Ctrl-C."""
     options = build_parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A label must not end a command whose work is done because the terminal cannot show its letters.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return int(options.run(options) or 0)
     except EdgemetaError as error:
@@ -41,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`| head`); Python would complain again at exit.
         sys.stderr.close()
         return 141
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        print(f"edgemeta: {error.strerror}: {printable(str(error.filename))}", file=sys.stderr)
+    except OSError as error:
+        where = f": {printable(str(error.filename))}" if error.filename is not None else ""
+        print(f"edgemeta: {error.strerror or error}{where}", file=sys.stderr)
         return 2

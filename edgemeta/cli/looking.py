@@ -11,7 +11,7 @@ from typing import Any
 
 from ..bundle import Bundle
 from ..data import open_source
-from ..errors import BundleMissingError, DataError
+from ..errors import BundleMissingError, DataError, OptionError
 from ..learner import Learner
 from ..terminal import Progress, printable, table
 
@@ -57,6 +57,8 @@ def add_commands(commands: Any) -> None:
 def _demo(options: argparse.Namespace) -> int:
     from ..demo import run
 
+    if options.draws < 1 or options.seed < 0:
+        raise OptionError("draws must be at least 1 and seed not negative")
     run(options.bundle, draws=options.draws, seed=options.seed, as_json=options.json)
     return 0
 

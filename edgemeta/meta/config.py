@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -48,6 +49,14 @@ class TrainConfig:
             raise OptionError(f"colour is grey or rgb, not {self.colour!r}")
         if self.steps < 1 or self.batch < 2 or self.size < 8:
             raise OptionError("steps must be at least 1, batch at least 2, size at least 8")
+        if self.seed < 0 or self.held_out < 0:
+            raise OptionError("seed and held_out cannot be negative")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise OptionError(f"the learning rate must be positive, not {self.learning_rate}")
+        if not (0 <= self.within <= 1 and 0 <= self.episodic_share <= 1):
+            raise OptionError("within and episodic_share are shares, 0 to 1")
+        if any(value < 1 for value in self.backbone_options.values()):
+            raise OptionError(f"options of the backbone must be at least 1: {self.backbone_options}")
 
     @property
     def channels(self) -> int:

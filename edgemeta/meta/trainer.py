@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import LabelledImages, open_source
-from ..errors import CheckpointError, DataError
+from ..errors import CheckpointError, DataError, OptionError
 from ..terminal import Progress, printable
 from . import checkpoint
 from .batches import Batches, to_ink
@@ -54,12 +54,21 @@ def train(
     minutes: stop after about so many; the number of steps is fixed from the first steps' speed, so that a resumed
     run goes the same way. Raises DataError, CheckpointError, OptionError. Ctrl-C leaves a checkpoint to resume.
     """
+    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
+        raise OptionError(f"minutes must be positive, not {minutes}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise OptionError("torch sees no CUDA device here; use --device cpu or auto")
     run = Run(config, out, resume=resume, init=init, device=device, minutes=minutes)
     progress = Progress("train", run.config.steps) if not quiet else None
     try:
-        return run.run(progress)
-    finally:
+        trained = run.run(progress)
         run.save()
+        return trained
+    except KeyboardInterrupt:
+        run.save()
+        raise
+    finally:
+        # Any other error (a loss that is not finite) leaves the last good checkpoint as it is.
         if progress:
             progress.close()
 

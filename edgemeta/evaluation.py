@@ -111,10 +111,12 @@ def evaluate(
 def evaluate_runs(embed: Embed, make_learner: Callable[[], Learner], root: Path, height: int, width: int) -> RunsError:
     """Lake's 20 within-alphabet 20-way one-shot runs (Lake, Salakhutdinov, Tenenbaum 2015)."""
     wrong, trials, head = 0, 0, ""
-    for run in load_runs(root, height, width):
+    # All embeddings first: a checkpoint without L2 takes its scale from what it has embedded.
+    embedded = [(run, embed(run.training), embed(run.test)) for run in load_runs(root, height, width)]
+    for run, training, test in embedded:
         with make_learner() as learner:
-            learner.learn_many(embed(run.training), [f"{i:02d}" for i in range(len(run.training))])
-            predicted = [int(p.label) for p in learner.predict_many(embed(run.test))]
+            learner.learn_many(training, [f"{i:02d}" for i in range(len(training))])
+            predicted = [int(p.label) for p in learner.predict_many(test)]
             head = learner.head.name
         wrong += int((np.array(predicted) != run.truth).sum())
         trials += len(run.truth)

@@ -90,6 +90,34 @@ def test_resume_is_exact(tmp_path, method, monkeypatch):
     assert all(torch.equal(one[k], two[k]) for k in one)
 
 
+def test_ctrl_c_in_the_middle_of_a_step_resumes_exactly(tmp_path, monkeypatch):
+    """The signal comes after the forward pass has moved batch norm; the step is finished first."""
+    from edgemeta.meta.trainer import Run
+
+    config = replace(SMALL, steps=10)
+    train(config, tmp_path / "straight", quiet=True)
+    loss = Run._loss
+
+    def signalled(self: Run) -> torch.Tensor:
+        value = loss(self)
+        if self.step == 5:
+            signal.raise_signal(signal.SIGINT)
+        return value
+
+    monkeypatch.setattr(Run, "_loss", signalled)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "broken", quiet=True)
+    monkeypatch.undo()
+    train(config, tmp_path / "broken", resume=True, quiet=True)
+    one, two = tensors(tmp_path / "straight"), tensors(tmp_path / "broken")
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_too_little_held_out_data_is_said_before_training(tmp_path):
+    with pytest.raises(DataError, match="held-out data are too few"):
+        train(replace(SMALL, shots=500, queries=1, ways=2, method="pretrain", episodic_share=0.0), tmp_path, quiet=True)
+
+
 def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     from edgemeta.meta.trainer import Run
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +65,8 @@ def train(
     run = Run(config, out, resume=resume, init=init, device=device, minutes=minutes)
     progress = Progress("train", run.config.steps) if not quiet else None
     try:
-        trained = run.run(progress)
+        with _interrupts_between_steps(run):
+            trained = run.run(progress)
         run.save()
         return trained
     except KeyboardInterrupt:
@@ -71,6 +76,25 @@ def train(
         # Any other error (a loss that is not finite) leaves the last good checkpoint as it is.
         if progress:
             progress.close()
+
+
+@contextlib.contextmanager
+def _interrupts_between_steps(run: Run) -> Iterator[None]:
+    """Let Ctrl-C wait for the end of a step: half a step (batch norm moved, weights not) would not resume exactly."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if run.interrupted:
+            raise KeyboardInterrupt
+        run.interrupted = True
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def load_data(config: TrainConfig) -> LabelledImages:
@@ -132,9 +156,12 @@ class Run:
         self.device = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
         self.config = config
         training, self.validation = split(load_data(config), config)
+        if self.validation is not None:
+            validation_sampler(self.validation, config)  # raises now, not after hours
         torch.manual_seed(config.seed)
         self.batches = Batches(training, config, self.device)
         self._build(init)
+        self.interrupted = False
         self.step, self.seconds, self.saved = 0, 0.0, time.monotonic()
         self.best_guess = math.nan
         if resume:
@@ -178,6 +205,8 @@ class Run:
         while self.step < self.config.steps:
             loss_tensor = self._train_step()
             self.step += 1
+            if self.interrupted:
+                raise KeyboardInterrupt
             self.seconds = time.monotonic() - started
             if self.step == CALIBRATION_STEPS and self.minutes is not None:
                 self._fix_steps()
@@ -302,13 +331,22 @@ def embed_all(backbone: nn.Module, pixels: Any, batch: int = 512) -> Tensor:
     return torch.cat(parts)
 
 
+def validation_sampler(data: LabelledImages, config: TrainConfig) -> EpisodeSampler:
+    """Episodes of the held-out data, within a domain where one is large enough. Raises DataError."""
+    ways = min(config.ways, len(data.classes))
+    within = float(int(np.bincount(data.domains).max()) >= ways)
+    try:
+        return EpisodeSampler(data, ways=ways, shots=config.shots, queries=config.queries, within=within)
+    except DataError as error:
+        raise DataError(f"the held-out data are too few: {error}, or --held-out 0") from error
+
+
 @torch.no_grad()
 def episode_accuracy(backbone: nn.Module, objective: nn.Module, data: LabelledImages, config: TrainConfig) -> float:
     """Percent right over fixed validation episodes, within one domain where the domains are large enough."""
     z = embed_all(backbone, data.pixels)
-    largest = int(np.bincount(data.domains).max())
-    ways = min(config.ways, len(data.classes))
-    sampler = EpisodeSampler(data, ways=ways, shots=config.shots, queries=config.queries, within=float(largest >= ways))
+    sampler = validation_sampler(data, config)
+    ways = sampler.ways
     rng = np.random.default_rng(12345)
     right = []
     for _ in range(VALIDATION_EPISODES):

@@ -82,6 +82,17 @@ def test_merge_compact_repair_inspect(desk, capsys):
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["embedding"]["dim"] == 16
 
 
+def test_repair_with_the_bundle_when_the_header_is_lost(desk, capsys):
+    teach()
+    damaged = bytearray(Path("x.learned").read_bytes())
+    damaged[:128] = bytes(128)
+    Path("x.learned").write_bytes(damaged)
+    assert main(["list", "x.learned"]) == 2
+    assert main(["repair", "x.learned", "--bundle", "small.edgemeta"]) == 0
+    with Learner("small.edgemeta", "x.learned", readonly=True) as learner:
+        assert learner.counts == {"one": 3, "zero": 3}
+
+
 def test_relearn_moves_to_another_backbone(desk, capsys):
     small_bundle(desk / "newer.edgemeta", seed=3)
     main(["learn", "x.learned", "--bundle", "small.edgemeta", "--label", "a", "--keep", "input", *images(0, 0, 1)])

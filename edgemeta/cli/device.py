@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..bundle import Bundle
 from ..errors import JournalMissingError
 from ..journal import Journal, repair
 from ..learner import Learner
@@ -36,6 +37,7 @@ def add_commands(commands: Any) -> None:
     _command(commands, "compact", _compact, "rewrite the file without what was forgotten", bundle=False)
     mend = _command(commands, "repair", _repair, "recover every whole record of a damaged file", bundle=False)
     mend.add_argument("--out", metavar="FILE", help="write there instead of replacing the file")
+    mend.add_argument("--bundle", metavar="B", help="the bundle it was taught with, for when the header is lost")
     relearn = _command(commands, "relearn", _relearn, "teach stored inputs (keep=input) to another backbone")
     relearn.add_argument("--out", required=True, metavar="NEW.learned")
 
@@ -163,7 +165,11 @@ def _compact(options: argparse.Namespace) -> int:
 
 def _repair(options: argparse.Namespace) -> int:
     _must_exist(options.file)
-    print(repair(options.file, options.out))
+    if options.bundle is None:
+        print(repair(options.file, options.out))
+        return 0
+    bundle = Bundle.open(options.bundle)
+    print(repair(options.file, options.out, embedding_id=bundle.embedding_id, dim=bundle.dim))
     return 0
 
 

@@ -20,14 +20,14 @@ SHOTS = (1, 5, 20)
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the demo's table. accuracy and ci95 in percent over the draws; times are medians.
+    """One line of the demo's table. accuracy and ci95 in percent over the draws (None for one); times are medians.
 
     learn_ms: teaching all examples and solving. predict_us: one prediction from its embedding, without the backbone.
     """
 
     shots: int
     accuracy: float
-    ci95: float
+    ci95: float | None
     learn_ms: float
     predict_us: float
 
@@ -87,11 +87,11 @@ def measure(learner: Learner, raw: NDArray[Any], data: LabelledImages, shots: in
                 fresh.predict(row)
             predict.append((time.perf_counter() - started) / 50)
         accuracies.append(100 * (np.array(predicted, dtype=object) == names[rest]).mean())
-    ci95 = 1.96 * np.std(accuracies, ddof=1) / np.sqrt(draws) if draws > 1 else float("nan")
+    ci95 = 1.96 * float(np.std(accuracies, ddof=1)) / draws**0.5 if draws > 1 else None
     return Row(
         shots,
         float(np.mean(accuracies)),
-        float(ci95),
+        ci95,
         1e3 * float(np.median(learn)),
         1e6 * float(np.median(predict)),
     )
@@ -109,7 +109,7 @@ def _as_table(rows: list[Row], images: int, draws: int) -> str:
         cells.append(
             (
                 str(row.shots),
-                f"{row.accuracy:.1f} % +- {row.ci95:.1f}",
+                f"{row.accuracy:.1f} %" + ("" if row.ci95 is None else f" +- {row.ci95:.1f}"),
                 f"{row.learn_ms:.1f} ms",
                 f"{row.predict_us:.0f} us",
             )

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from edgemeta.cli import main
 from edgemeta.data import Glyphs
@@ -128,9 +129,123 @@ def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint(tmp_path, monkeypa
     (tmp_path / "run" / "config.json").write_text(json.dumps(record))
     monkeypatch.setattr(Run, "_train_step", lambda self: torch.tensor(float("nan")))
     with pytest.raises(DataError, match="the loss became nan"):
-        train(SMALL, tmp_path / "run", resume=True, quiet=True)
+        train(replace(SMALL, steps=40), tmp_path / "run", resume=True, quiet=True)
     after = tensors(tmp_path / "run")
     assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
+    from edgemeta.meta.trainer import Run
+
+    train(SMALL, tmp_path / "run", quiet=True)
+    before = tensors(tmp_path / "run")
+    step = Run._train_step
+
+    def poisoned(self: Run) -> torch.Tensor:
+        loss = step(self)
+        with torch.no_grad():
+            next(self.model.parameters()).fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(Run, "_train_step", poisoned)
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    record["config"]["steps"] = 9  # fewer than the 20 steps between two looks at the loss
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="weights became NaN"):
+        train(replace(SMALL, steps=9), tmp_path / "run", resume=True, quiet=True)
+    after = tensors(tmp_path / "run")
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--batch", "8"], "batch is 16, not 8"),
+        (["--seed", "1"], "seed is 0, not 1"),
+        (["--method", "r2d2"], "method is protonet, not r2d2"),
+        (["--width", "4"], "width"),
+        (["--steps", "9"], "steps is 8, not 9"),
+        (["--minutes", "1"], "minutes is None"),
+        (["--data", "glyphs"], "started with"),
+    ],
+)
+def test_resume_refuses_what_the_run_was_not_started_with(tmp_path, capsys, options, named):
+    train(SMALL, tmp_path / "run", quiet=True)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert main(["train", "--out", str(tmp_path / "run"), "--resume", *options]) == 2
+    assert named in capsys.readouterr().err
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+
+def test_the_same_command_with_resume_goes_on(tmp_path):
+    command = ["train", "--data", "digits", "--method", "protonet", "--backbone", "conv4", "--width", "8", "--size"]
+    command += ["16", "--ways", "4", "--held-out", "4", "--steps", "3", "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    assert main([*command, "--resume"]) == 0
+    assert main(["train", "--out", str(tmp_path / "run"), "--resume"]) == 0
+
+
+def test_a_run_killed_before_its_first_save_begins_again(tmp_path):
+    train(SMALL, tmp_path / "whole", quiet=True)
+    train(SMALL, tmp_path / "run", quiet=True)
+    for name in ("state", "model"):
+        (tmp_path / "run" / f"{name}.safetensors").unlink()
+    train(SMALL, tmp_path / "run", resume=True, quiet=True)
+    one, two = tensors(tmp_path / "whole"), tensors(tmp_path / "run")
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_a_run_stopped_while_its_speed_is_measured_still_knows_its_minutes(tmp_path, monkeypatch):
+    from edgemeta.meta.trainer import Run
+
+    step = Run._train_step
+
+    def interrupted(self: Run) -> torch.Tensor:
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(Run, "_train_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(SMALL, steps=6000), tmp_path / "run", minutes=1e-6, quiet=True)
+    monkeypatch.undo()
+    assert checkpoint.read_record(tmp_path / "run")[1]["minutes"] == 1e-6
+    trained = train(replace(SMALL, steps=6000), tmp_path / "run", resume=True, quiet=True)
+    assert trained.steps == 48  # twice the steps that measuring took
+    assert main(["train", "--out", str(tmp_path / "run"), "--resume", "--minutes", "1e-6"]) == 0
+    assert main(["train", "--out", str(tmp_path / "run"), "--resume", "--minutes", "2"]) == 2
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch, capsys):
+    train(SMALL, tmp_path / "run", quiet=True)
+    before = tensors(tmp_path / "run")
+
+    def full(_tensors: object, name: str, _metadata: object) -> None:
+        Path(name).write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    assert main(["train", "--out", str(tmp_path / "run"), "--resume"]) == 2
+    error = capsys.readouterr().err
+    assert "could not be written" in error and "No space left" in error
+    after = tensors(tmp_path / "run")
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    assert not list((tmp_path / "run").glob("*.part"))
+
+
+def test_one_held_out_class_is_no_validation(tmp_path):
+    with pytest.raises(DataError, match="always recognised"):
+        train(replace(SMALL, held_out=1), tmp_path / "run", quiet=True)
+
+
+def test_training_needs_data_and_one_length(tmp_path, capsys):
+    assert main(["train", "--out", str(tmp_path / "run")]) == 2
+    assert "--data" in capsys.readouterr().err
+    out = ["--data", "digits", "--out", str(tmp_path / "run"), "--steps", "3", "--minutes", "1"]
+    assert main(["train", *out]) == 2
+    assert "either" in capsys.readouterr().err
+    assert main(["train", "--data", "glyphs:²", "--out", str(tmp_path / "run")]) == 2
+    assert "unknown data" in capsys.readouterr().err
 
 
 def test_a_killed_run_resumes(tmp_path):

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import EdgemetaError
-from ..terminal import printable
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,11 +28,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 when a check failed, 2 for a bad request or bad input, 130 after Ctrl-C."""
-    options = build_parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A label must not end a command whose work is done because the terminal cannot show its letters.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        # Nearly everything is imported in here, so that Ctrl-C meanwhile is no traceback either.
+        options = build_parser().parse_args(arguments)
         return int(options.run(options) or 0)
     except EdgemetaError as error:
         print(f"edgemeta: {error}", file=sys.stderr)
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 141
     except OSError as error:
+        from ..terminal import printable
+
         where = f": {printable(str(error.filename))}" if error.filename is not None else ""
         print(f"edgemeta: {error.strerror or error}{where}", file=sys.stderr)
         return 2

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle
-from ..errors import MissingDependencyError
+from ..errors import MissingDependencyError, OptionError
 from ..terminal import printable, table
 
 
@@ -18,18 +18,17 @@ def add_commands(commands: Any) -> None:
     train = commands.add_parser("train", help="meta-train a backbone")
     train.add_argument(
         "--data",
-        required=True,
         action="append",
         metavar="SPEC",
         help="omniglot:DIR, folder:DIR, glyphs; repeatable",
     )
-    train.add_argument("--method", choices=["protonet", "r2d2", "pretrain"], default="pretrain")
-    train.add_argument("--backbone", choices=["conv4", "resnet"], default="resnet")
+    train.add_argument("--method", choices=["protonet", "r2d2", "pretrain"], help="default: pretrain")
+    train.add_argument("--backbone", choices=["conv4", "resnet"], help="default: resnet")
     train.add_argument("--out", required=True, metavar="DIR")
     train.add_argument("--steps", type=int)
     train.add_argument("--minutes", type=float, help="fix the number of steps from the speed of the first ones")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--resume", action="store_true", help="go on where --out was left")
+    train.add_argument("--seed", type=int, help="default: 0")
+    train.add_argument("--resume", action="store_true", help="go on where --out was left, with its options")
     train.add_argument("--init", metavar="CHECKPOINT", help="start from the backbone of another run")
     train.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     train.add_argument("--size", type=int, help="input side in pixels")
@@ -122,14 +121,20 @@ OPTIONS = [
 
 def _train(options: argparse.Namespace) -> int:
     need_torch()
+    from ..meta.checkpoint import read_config
     from ..meta.config import TrainConfig
     from ..meta.trainer import train
 
-    given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
-    config = TrainConfig(**given)
-    config = replace(config, data=tuple(options.data))
+    if options.data is None and not options.resume:
+        raise OptionError("say what to train on: --data omniglot:DIR, folder:DIR or glyphs")
+    if options.steps is not None and options.minutes is not None:
+        raise OptionError("give either --steps or --minutes; the one would overrule the other")
+    config = read_config(Path(options.out)) if options.resume else TrainConfig()
+    config = replace(config, **{name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None})
+    if options.data is not None:
+        config = replace(config, data=tuple(options.data))
     if options.width is not None:
-        config = replace(config, backbone_options={"width": options.width})
+        config = replace(config, backbone_options={**config.backbone_options, "width": options.width})
     trained = train(
         config,
         Path(options.out),
@@ -148,7 +153,6 @@ def _train(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     need_torch()
     from ..bundle import Licence
-    from ..errors import OptionError
 
     licences = []
     for text in options.licence:

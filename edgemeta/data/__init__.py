@@ -37,7 +37,7 @@ def open_source(spec: str, *, part: Part = "background") -> Source:
         return Omniglot(Path(rest), part)
     if kind == "folder" and rest:
         return Folder(Path(rest))
-    if kind == "glyphs" and (not rest or rest.isdigit()):
+    if kind == "glyphs" and (not rest or (rest.isascii() and rest.isdecimal())):
         return Glyphs(2 * int(rest or 0) + (part == "evaluation"))
     if kind == "digits" and not rest:
         return Digits()

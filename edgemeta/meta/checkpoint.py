@@ -1,14 +1,17 @@
 """Checkpoints of a training run: safetensors and JSON, never pickle, replaced atomically.
 
-`DIR/config.json` says how to run it again; `DIR/model.safetensors` is the backbone and the objective;
-`DIR/state.safetensors` adds what exact resuming needs. The step stands inside each file's own metadata, so a kill
-between two replacements is seen: the older pair wins.
+`DIR/config.json` says how to run it again; `DIR/model.safetensors` is the backbone and the objective, for eval and
+export; `DIR/state.safetensors` is all that exact resuming needs, and resuming reads no other. A kill between two
+replacements leaves two whole files, the model a save older than the state; each holds its step in its metadata.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +30,31 @@ Tensors = dict[str, Tensor]
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write JSON beside `path`, then replace it."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    """Write JSON beside `path`, then replace it. Raises CheckpointError when the disk refuses."""
+    text = json.dumps(record, indent=2, sort_keys=True) + "\n"
+    _replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, Any]) -> None:
-    """Write safetensors beside `path`, then replace it; `metadata` becomes one JSON string."""
-    partial = path.with_name(path.name + ".part")
+    """Write safetensors beside `path`, then replace it; `metadata` becomes one JSON string. Raises CheckpointError."""
     contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    save_file(contiguous, str(partial), {"edgemeta": json.dumps(metadata)})
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    _replace(path, lambda partial: save_file(contiguous, str(partial), {"edgemeta": json.dumps(metadata)}))
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    partial = path.with_name(path.name + ".part")
+    try:
+        write(partial)
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise CheckpointError(
+            f"{printable(str(path))} could not be written ({error}); make room, then go on with --resume "
+            "from the last one that was"
+        ) from error
 
 
 def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -55,15 +69,34 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
 
 def read_config(folder: Path) -> TrainConfig:
     """The configuration of a run. Raises CheckpointError."""
+    return read_record(folder)[0]
+
+
+def read_record(folder: Path) -> tuple[TrainConfig, dict[str, Any]]:
+    """The configuration of a run, and all of its config.json. Raises CheckpointError."""
     path = folder / "config.json"
     try:
-        return TrainConfig.from_json(json.loads(path.read_text(encoding="utf-8"))["config"])
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return TrainConfig.from_json(record["config"]), record
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{printable(str(folder))} holds no config.json: is it the --out of `edgemeta train`?"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{printable(str(path))} is damaged: {error}") from error
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a checkpoint's file, hexadecimal. Raises CheckpointError."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{printable(str(path))} cannot be read: {error.strerror}") from error
+
+
+def model_file(where: Path) -> Path:
+    """The weights of a run, given its folder or the file itself."""
+    return where / "model.safetensors" if where.is_dir() else where
 
 
 def build_model(config: TrainConfig) -> tuple[nn.Module, Prototypes | Ridge]:

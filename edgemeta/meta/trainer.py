@@ -56,7 +56,9 @@ def train(
     """Train a backbone into the folder `out`; see `edgemeta train --help`.
 
     minutes: stop after about so many; the number of steps is fixed from the first steps' speed, so that a resumed
-    run goes the same way. Raises DataError, CheckpointError, OptionError. Ctrl-C leaves a checkpoint to resume.
+    run goes the same way. resume: `config` must be that of the run (`checkpoint.read_config(out)` gives it), and so
+    must minutes and init when they are given; only `data` may name another place of the same data.
+    Raises DataError, CheckpointError, OptionError. Ctrl-C leaves a checkpoint to resume.
     """
     if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise OptionError(f"minutes must be positive, not {minutes}")
@@ -149,38 +151,69 @@ class Run:
         minutes: float | None,
     ) -> None:
         self.out, self.minutes = out, minutes
+        self.measured = False  # whether the steps that fit into `minutes` are known
+        self.init = checkpoint.sha256_of(checkpoint.model_file(init)) if init is not None else None
+        record: dict[str, Any] | None = None
         if resume:
-            config = checkpoint.read_config(out)
+            stored, record = checkpoint.read_record(out)
+            config = self._same_run(config, stored, record)
         elif (out / "state.safetensors").exists():
             raise CheckpointError(f"{printable(str(out))} holds a run already; add --resume, or name another --out")
         self.device = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
         self.config = config
         training, self.validation = split(load_data(config), config)
+        if record is not None and (record["classes"], record["images"]) != (len(training.classes), len(training)):
+            raise DataError(
+                f"the run was started with {record['images']} images of {record['classes']} classes; "
+                f"{' and '.join(map(printable, config.data))} now has {len(training)} of {len(training.classes)}"
+            )
         if self.validation is not None:
             validation_sampler(self.validation, config)  # raises now, not after hours
         torch.manual_seed(config.seed)
         self.batches = Batches(training, config, self.device)
-        self._build(init)
+        self._build(init if not (out / "state.safetensors").exists() else None)
         self.interrupted = False
         self.step, self.seconds, self.saved = 0, 0.0, time.monotonic()
         self.best_guess = math.nan
-        if resume:
+        # Without a state the run was killed before its first save: it begins again.
+        if resume and (out / "state.safetensors").exists():
             self._resume()
+        elif resume and init is None and self.init is not None:
+            raise CheckpointError("the run was killed before its first save; name its --init again")
         out.mkdir(parents=True, exist_ok=True)
         self._write_config()
+
+    def _same_run(self, asked: TrainConfig, stored: TrainConfig, record: dict[str, Any]) -> TrainConfig:
+        """The configuration to go on with. Raises OptionError for what was asked for and is not the run's."""
+        ran = record.get("minutes")
+        if ran is not None:
+            asked = asked.with_steps(stored.steps)
+        pairs = {name: (value, stored.to_json()[name]) for name, value in asked.to_json().items() if name != "data"}
+        if self.minutes is not None:
+            pairs["minutes"] = (self.minutes, ran)
+        if self.init is not None:
+            pairs["init"] = (self.init, record.get("init"))
+        if other := [f"{name} is {was}, not {now}" for name, (now, was) in pairs.items() if now != was]:
+            raise OptionError(
+                f"--resume goes on with the run as it was started: its {'; its '.join(other)}. "
+                "Leave that out, or start another run with another --out"
+            )
+        self.minutes, self.init = ran, record.get("init")
+        self.measured = bool(record.get("measured"))
+        return replace(stored, data=asked.data)
 
     def _build(self, init: Path | None) -> None:
         config = self.config
         backbone, objective = checkpoint.build_model(config)
         _seeded_init(backbone, config.seed)
         if init is not None:
-            tensors, _ = checkpoint.read_tensors(init / "model.safetensors" if init.is_dir() else init)
+            tensors, _ = checkpoint.read_tensors(checkpoint.model_file(init))
             checkpoint.load_into(backbone, tensors, "backbone.", str(init))
         modules = {"backbone": backbone, "objective": objective}
         if config.pretraining_steps:
             modules["classifier"] = CosineClassifier(backbone.dim, self.batches.classes)  # type: ignore[arg-type]
         # With weights in the images' own layout a step takes two thirds of the time on a CPU.
-        self.model = nn.ModuleDict(modules).to(self.device, memory_format=torch.channels_last)
+        self.model: nn.ModuleDict = nn.ModuleDict(modules).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -209,15 +242,15 @@ class Run:
             if self.interrupted:
                 raise KeyboardInterrupt
             self.seconds = time.monotonic() - started
-            if self.step == CALIBRATION_STEPS and self.minutes is not None:
-                self._fix_steps()
+            if self.minutes is not None and not self.measured and self.step >= CALIBRATION_STEPS:
+                self._fix_steps(self.minutes)
                 validate_every = max(VALIDATE_EVERY, self.config.steps // 8)
                 if progress:
                     progress.total = self.config.steps
             if self.step % 20 == 0:
                 loss = loss_tensor.item()
                 if not math.isfinite(loss):
-                    raise DataError(f"the loss became {loss} at step {self.step}; lower --learning-rate")
+                    raise self._diverged(f"the loss became {loss}")
             if self.step % validate_every == 0:
                 self.best_guess = self.validate()
             if time.monotonic() - self.saved > SAVE_SECONDS:
@@ -263,16 +296,16 @@ class Run:
         warm = min(1.0, (self.step - start + 1) / 200)
         return self.config.learning_rate * top * warm * 0.5 * (1 + math.cos(math.pi * done))
 
-    def _fix_steps(self) -> None:
+    def _fix_steps(self, minutes: float) -> None:
         # The first steps are slow (allocation, kernel choice), so the second half of them speaks.
         started = time.monotonic()
         for _ in range(CALIBRATION_STEPS):
             self._train_step()
             self.step += 1
         each = (time.monotonic() - started) / CALIBRATION_STEPS
-        assert self.minutes is not None
-        self.config = self.config.with_steps(max(2 * self.step, round(self.minutes * 60 / each)))
+        self.config = self.config.with_steps(max(2 * self.step, round(minutes * 60 / each)))
         self.batches.config = self.config
+        self.measured = True
         self._write_config()
 
     def validate(self) -> float:
@@ -284,8 +317,16 @@ class Run:
     def _validated(self) -> str:
         return "" if math.isnan(self.best_guess) else f"  validation {self.best_guess:.2f} %"
 
+    def _diverged(self, what: str) -> DataError:
+        return DataError(f"{what} at step {self.step}; lower --learning-rate. The checkpoint before it is kept")
+
     def save(self) -> None:
-        """Write both checkpoint files; each replaces its predecessor at once or not at all."""
+        """Write both checkpoint files; each replaces its predecessor at once or not at all.
+
+        Raises DataError rather than replace a good checkpoint by one that is not finite, CheckpointError.
+        """
+        if not all(bool(t.isfinite().all()) for t in self.model.state_dict().values()):
+            raise self._diverged("the weights became NaN or infinite")
         self.saved = time.monotonic()
         metadata = {"step": self.step, "seconds": round(self.seconds, 1), "validation": str(self.best_guess)}
         state = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -297,6 +338,9 @@ class Run:
     def _write_config(self) -> None:
         record = {
             "config": self.config.to_json(),
+            "minutes": self.minutes,
+            "measured": self.measured,
+            "init": self.init,
             "environment": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
@@ -335,6 +379,8 @@ def embed_all(backbone: nn.Module, pixels: Any, batch: int = 512) -> Tensor:
 def validation_sampler(data: LabelledImages, config: TrainConfig) -> EpisodeSampler:
     """Episodes of the held-out data, within a domain where one is large enough. Raises DataError."""
     ways = min(config.ways, len(data.classes))
+    if ways < 2:
+        raise DataError("one held-out class is always recognised; hold out more, or --held-out 0")
     within = float(int(np.bincount(data.domains).max()) >= ways)
     try:
         return EpisodeSampler(data, ways=ways, shots=config.shots, queries=config.queries, within=within)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .bundle import Bundle, InputContract
 from .errors import EmbeddingError, OptionError, RunnerError
 from .normalisation import Normalisation
+from .options import as_count
 from .runners import Runner, open_runner, pick_variant
 
 LARGEST_DIM = 65536
@@ -31,6 +32,10 @@ class Embedder:
     ) -> None:
         if bundle is not None and normalisation is not None:
             raise OptionError("the normalisation belongs to the bundle; it can only be given with dim=")
+        if isinstance(providers, str):
+            raise OptionError(f"providers is a list of names; write [{providers!r}]")
+        if threads is not None:
+            threads = as_count(threads, "threads")
         self.bundle = bundle
         self._options = {"variant": variant, "providers": providers, "threads": threads}
         self._runner: Runner | None = None
@@ -41,8 +46,9 @@ class Embedder:
             if variant is not None:
                 pick_variant(bundle, variant)
         else:
-            if not isinstance(dim, int) or not 1 <= dim <= LARGEST_DIM:
-                raise OptionError(f"dim is the length of an embedding, 1 to {LARGEST_DIM}, not {dim!r}")
+            if normalisation is not None and not isinstance(normalisation, Normalisation):
+                raise OptionError(f"normalisation is a Normalisation, not {type(normalisation).__name__}")
+            dim = as_count(dim, "dim, the length of an embedding,", most=LARGEST_DIM)
             self.dim, self.input = dim, None
             self.normalisation = normalisation if normalisation is not None else Normalisation()
             self.id = _own_id(dim, self.normalisation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,17 +37,27 @@ def one(x: Any) -> list[Any]:
     return [x]
 
 
+def several(xs: Any) -> NDArray[Any] | list[Any] | tuple[Any, ...]:
+    """A batch as something with a length, whose items are single inputs. Raises InputError."""
+    if isinstance(xs, (str, os.PathLike)):
+        raise InputError("several inputs are expected, not one path; put it in a list")
+    if isinstance(xs, np.ndarray) and xs.ndim < 2:
+        raise InputError(f"several inputs are expected, not an array of shape {xs.shape}; use learn or predict")
+    if isinstance(xs, (np.ndarray, list, tuple)):
+        return xs
+    try:
+        return list(xs)
+    except TypeError as error:
+        raise InputError(f"several inputs are expected, not a {type(xs).__name__}") from error
+
+
 def collect(xs: Any, *, channels: str, height: int | None, width: int | None) -> Inputs:
     """A batch of inputs, all images or all embeddings, images fitted to RGB (height, width).
 
     xs: a uint8 array (N, H, W) or (N, H, W, 3 or 4), a float array (N, D), or an iterable of single inputs.
     height None: the learner has no backbone, and images raise. Raises InputError naming the place.
     """
-    if isinstance(xs, (str, os.PathLike)):
-        raise InputError("several inputs are expected, not one path; put it in a list")
-    if isinstance(xs, np.ndarray) and xs.ndim < 2:
-        raise InputError(f"several inputs are expected, not an array of shape {xs.shape}; use learn or predict")
-    items: Any = xs if isinstance(xs, (np.ndarray, list, tuple)) else list(_iterable(xs))
+    items = several(xs)
     if not len(items):
         return Inputs(None, np.zeros((0, 0)))
     floats = [_is_embedding(x) for x in items]
@@ -60,19 +70,11 @@ def collect(xs: Any, *, channels: str, height: int | None, width: int | None) ->
     return Inputs([_fitted(x, i, channels, height, width) for i, x in enumerate(items)], None)
 
 
-def _iterable(xs: Any) -> Iterable[Any]:
-    try:
-        found: Iterable[Any] = iter(xs)
-    except TypeError as error:
-        raise InputError(f"several inputs are expected, not a {type(xs).__name__}") from error
-    return found
-
-
 def _is_embedding(x: Any) -> bool:
     return isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.ndim == 1
 
 
-def _stack(items: Sequence[Any]) -> NDArray[np.floating[Any]]:
+def _stack(items: NDArray[Any] | Sequence[Any]) -> NDArray[np.floating[Any]]:
     if isinstance(items, np.ndarray):
         return items
     lengths = {len(x) for x in items}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import warnings
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle, HeadRecipe
 from .embedder import Embedder
-from .errors import InputError, JournalWriteError, NotFoundError, NotTaughtError, OptionError
+from .errors import HeadError, InputError, JournalWriteError, NotFoundError, NotTaughtError, OptionError
 from .heads import Head, Linear, make_head
-from .inputs import collect, one
+from .inputs import collect, one, several
 from .journal import Change, ExampleId, Journal, NewExample
-from .journal.opening import Sync
+from .journal.opening import Sync, check_sync
 from .labels import check_label
 from .normalisation import Normalisation, to_float
+from .options import as_count
 from .prediction import Prediction
 from .taught import Taught
 from .terminal import printable
@@ -69,20 +71,23 @@ class Learner:
         sync: "call" (what was acknowledged is on the disk), "manual" (call `sync()`), "never".
         sha256: the hash that the bundle file must have. readonly: take no lock and write nothing.
         keep="input" stores the fitted images too, so that `edgemeta relearn` can move to a new backbone.
-        budget: the most examples kept singly; the oldest beyond it are sealed into their class's sums, where that
-        is smaller. Sealing rewrites the journal as `compact` does, so undo cannot step over it.
+        budget: about the most examples kept singly. When a quarter more than it has gathered, the oldest are sealed
+        into their class's sums, where those are smaller: from 3 examples of a class on, and for a head that needs
+        the moment from about D. Sealing rewrites the journal as `compact` does before the new examples are written, so
+        undo takes back those but no call before.
         variant, providers, threads: which graph of the bundle runs, on what, with how many threads.
 
-        Raises BundleError, BundleMissingError, JournalError, HeadError, OptionError.
+        Raises BundleError, BundleMissingError, JournalError, HeadError, OptionError, NotFoundError for a variant.
         """
         if (bundle is None) == (dim is None):
             raise OptionError("give either a bundle or dim=, the length of your own embeddings")
-        _check_options(channels, keep, budget)
+        _check_options(channels, keep, budget, sync)
         if bundle is not None and not isinstance(bundle, Bundle):
             bundle = Bundle.open(bundle, sha256=sha256)
         self._embedder = Embedder(bundle, dim, normalisation, variant, providers, threads)
         self._head = _choose_head(head, bundle)
         self._channels, self._keep, self._budget = channels, keep, budget
+        self._full = 0 if budget is None else budget + budget // 4  # so many singles make the next call seal
         self._lock = threading.RLock()
         self._solution: Linear | None = None
         key, dim = self._embedder.id, self._embedder.dim
@@ -117,9 +122,8 @@ class Learner:
         labels: one for each, or a single one for all; `group` likewise.
         """
         with self._lock:
-            if not isinstance(xs, np.ndarray) and not isinstance(xs, (list, tuple, str, os.PathLike)):
-                xs = list(xs)
-            count = len(xs) if not isinstance(xs, (str, os.PathLike)) else 1
+            xs = several(xs)
+            count = len(xs)
             return self._learn(xs, _spread(labels, count, "labels"), _spread(group, count, "groups"))
 
     def _learn(self, xs: Any, labels: Sequence[Any], groups: Sequence[Any]) -> list[ExampleId]:
@@ -134,10 +138,8 @@ class Learner:
             NewExample(label, z, group=group, variant=variant, input=image)
             for label, z, group, image in zip(checked, q20, group_names, kept, strict=True)
         ]
-        change = self._journal.append(examples)
-        self._follow(change)
-        self._keep_budget()
-        return list(change.added)
+        self._make_room(len(examples))
+        return list(self._follow(self._journal.append(examples)).added)
 
     def relabel(self, example: ExampleId | str, label: str) -> ExampleId:
         """Give an example another label; returns its new id (ids are never reused)."""
@@ -181,9 +183,7 @@ class Learner:
             with first._lock, second._lock:
                 return _came(self._follow(self._journal.merge(other._journal)))
         with self._lock:
-            journal = Journal.open(
-                os.fspath(other), embedding_id=self._embedder.id, dim=self._embedder.dim, readonly=True
-            )
+            journal = Journal.open(other, embedding_id=self._embedder.id, dim=self._embedder.dim, readonly=True)
             try:
                 return _came(self._follow(self._journal.merge(journal)))
             finally:
@@ -322,34 +322,41 @@ class Learner:
         self._taught.apply(change)
         return change
 
-    def _keep_budget(self) -> None:
-        # Sealing rewrites the file, so it waits until a quarter more than the budget has gathered.
-        if self._budget is None or len(self._journal.live) <= self._budget + self._budget // 4:
+    def _make_room(self, coming: int) -> None:
+        """Seal the oldest examples before `coming` new ones, so that undo can still take those back."""
+        live = self._journal.live
+        if self._budget is None or len(live) + coming <= self._full:
             return
-        surplus = len(self._journal.live) - self._budget
+        surplus = len(live) + coming - self._budget
         oldest: dict[str, list[ExampleId]] = {}
-        for i, entry in list(self._journal.live.items())[:surplus]:
+        for i, entry in itertools.islice(live.items(), surplus):
             oldest.setdefault(entry.label, []).append(i)
         try:
-            self._journal.seal(oldest, moment=self._head.needs == "moment")
+            change = self._journal.seal(oldest, moment=self._head.needs == "moment")
         except JournalWriteError as error:
             # What was taught is on the disk; only the rewriting failed, and the next call tries again.
             warnings.warn(f"the oldest examples could not be sealed: {error}", RuntimeWarning, stacklevel=4)
             return
-        self._taught.fold()
+        if change:
+            self._taught.apply(change)
+        # Both sealing and finding that it does not pay yet cost time, so a quarter more has to gather first.
+        self._full = max(self._budget, len(self._journal.live) + coming) + self._budget // 4
 
 
-def _check_options(channels: str, keep: str | None, budget: int | None) -> None:
+def _check_options(channels: str, keep: str | None, budget: int | None, sync: str) -> None:
+    check_sync(sync)
     if channels not in ("rgb", "bgr"):
         raise OptionError(f"channels is 'rgb' or 'bgr', not {channels!r}")
     if keep not in (None, "input"):
         raise OptionError(f"keep is None or 'input', not {keep!r}")
-    if budget is not None and budget < 1:
-        raise OptionError(f"budget is the number of examples kept singly, at least 1, not {budget!r}")
+    if budget is not None:
+        as_count(budget, "budget, the number of examples kept singly,")
 
 
 def _choose_head(head: str | Head, bundle: Bundle | None) -> Head:
     if not isinstance(head, str):
+        if isinstance(head, type) or not callable(getattr(head, "solve", None)):
+            raise HeadError(f"head is a name or a head such as Ridge(lambda_=0.5), not {head!r}")
         return head
     if head != "auto":
         recipe = bundle.head if bundle is not None and bundle.head.name == head else None
@@ -370,7 +377,10 @@ def head_of(recipe: HeadRecipe) -> Head:
 def _spread(values: Any, count: int, what: str) -> list[Any]:
     if values is None or isinstance(values, str):
         return [values] * count
-    spread = list(values)
+    try:
+        spread = list(values)
+    except TypeError as error:
+        raise InputError(f"{what} are a list of strings, or a single one for all, not {values!r}") from error
     if len(spread) != count:
         raise InputError(f"{len(spread)} {what} for {count} inputs; give one for each, or a single one for all")
     return spread
@@ -382,7 +392,7 @@ def _came(change: Change) -> int:
 
 
 def _id(example: ExampleId | str) -> ExampleId:
-    return ExampleId.parse(example) if isinstance(example, str) else example
+    return example if isinstance(example, ExampleId) else ExampleId.parse(example)
 
 
 __all__ = ["Learner", "head_of"]

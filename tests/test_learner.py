@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edgemeta import Learner, Normalisation, make_head
 from edgemeta.errors import (
+    EdgemetaError,
     EmbeddingError,
     HeadError,
     ImageError,
@@ -23,6 +24,7 @@ from edgemeta.errors import (
     OptionError,
 )
 from edgemeta.heads import head_names
+from edgemeta.heads.ridge import Ridge
 
 DIM = 8
 ALL = list(head_names())
@@ -247,6 +249,44 @@ def test_budget_bounds_the_singles_and_keeps_the_bits(tmp_path, head):
         assert same_bits(again, free)
 
 
+def test_the_call_that_seals_can_be_undone(tmp_path):
+    z = vectors(40, 3, 16)
+    with Learner(dim=16, journal=tmp_path / "x.learned", head="cosine", budget=8) as learner:
+        for i, row in enumerate(z):
+            before, singles = dict(learner.counts), len(learner.examples)
+            learner.learn(row, "ab"[i % 2])
+            sealed = len(learner.examples) <= singles
+            if sealed:
+                learner.undo()
+                assert learner.counts == before
+                learner.learn(row, "ab"[i % 2])
+        assert learner.journal.seals
+    with Learner(dim=16, head="cosine") as free:
+        free.learn_many(z, ["ab"[i % 2] for i in range(40)])
+    with Learner(dim=16, journal=tmp_path / "x.learned", head="cosine") as again:
+        assert same_bits(again, free)
+
+
+def test_sealing_that_does_not_pay_is_not_tried_at_every_call(tmp_path, monkeypatch):
+    """One example a class: a class's sums are larger than its example, so nothing is sealed."""
+    from edgemeta.journal import Journal
+    from edgemeta.taught import Taught
+
+    tried, folds = [], []
+    seal, fold = Journal.seal, Taught.fold
+    monkeypatch.setattr(Journal, "seal", lambda self, ids, moment: tried.append(0) or seal(self, ids, moment=moment))
+    monkeypatch.setattr(Taught, "fold", lambda self: folds.append(0) or fold(self))
+    with Learner(dim=16, journal=tmp_path / "x.learned", head="cosine", budget=40) as learner:
+        for i, row in enumerate(vectors(200, 5, 16)):
+            learner.learn(row, f"class {i}")
+        assert len(learner.examples) == 200
+        assert len(folds) == 1  # at the opening
+        assert len(tried) <= 200 // 10
+        for i, row in enumerate(vectors(200, 6, 16)):
+            learner.learn(row, f"class {i % 2}")
+        assert len(learner.examples) <= 200 + 50  # what cannot be sealed, and the budget and a quarter
+
+
 def test_a_head_whose_needs_were_sealed_away_raises(tmp_path):
     file = tmp_path / "x.learned"
     with Learner(dim=16, journal=file, head="cosine", budget=2) as learner:
@@ -375,11 +415,59 @@ class TestBadInput:
             {"dim": 3, "channels": "hsv"},
             {"dim": 3, "budget": 0},
             {"dim": 3, "keep": "all"},
+            {"dim": 3, "budget": "many"},
+            {"dim": 3, "budget": 2.5},
+            {"dim": True},
+            {"dim": "3"},
+            {"dim": 3, "sync": []},
+            {"dim": 3, "journal": 3},
+            {"dim": 3, "journal": ""},
+            {"dim": 3, "journal": "a\0b"},
+            {"dim": 3, "normalisation": "l2"},
+            {"dim": 3, "threads": "two"},
+            {"dim": 3, "threads": 0},
+            {"bundle": 3},
+            {"bundle": b"glyphs"},
+            {"bundle": "glyphs", "sha256": 3},
+            {"bundle": "glyphs", "providers": "CPUExecutionProvider"},
         ):
             with pytest.raises(OptionError):
                 Learner(**options)
-        with pytest.raises(HeadError):
-            Learner(dim=3, head="forest")
+        for head in ("forest", 3, Ridge, object()):
+            with pytest.raises(HeadError):
+                Learner(dim=3, head=head)
+        with pytest.raises(NotFoundError):
+            Learner("glyphs", variant=3)
+        for wrong in ({"temperature": float("nan")}, {"temperature": 0.0}, {"temperature": "hot"}, {"lambda_": "x"}):
+            with pytest.raises(OptionError):
+                Ridge(**wrong)
+        assert Learner(dim=np.int64(3)).embed([np.ones(3)]).shape == (1, 3)
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda learner: learner.learn_many(vectors(2), 5),
+            lambda learner: learner.learn_many(vectors(2), [1, 2]),
+            lambda learner: learner.learn_many(5, "a"),
+            lambda learner: learner.learn_many(None, "a"),
+            lambda learner: learner.learn_many(vectors(2), "a", group=5),
+            lambda learner: learner.learn(vectors(1)[0], "a", group=5),
+            lambda learner: learner.learn(None, "a"),
+            lambda learner: learner.forget(3),
+            lambda learner: learner.forget(example=3),
+            lambda learner: learner.relabel(None, "b"),
+            lambda learner: learner.merge(None),
+            lambda learner: learner.merge(3),
+            lambda learner: learner.predict(None),
+            lambda learner: learner.predict_many(3),
+        ],
+    )
+    def test_wrong_types_are_errors_of_the_tree_and_lose_nothing(self, learner, call):
+        learner.learn(vectors(1)[0], "a")
+        with pytest.raises(EdgemetaError):
+            call(learner)
+        assert learner.counts == {"a": 1}
+        assert learner.predict(vectors(1)[0]).label == "a"
 
     def test_journal_of_other_embeddings(self, tmp_path):
         with Learner(dim=4, journal=tmp_path / "x.learned") as learner:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BundleDamagedError, BundleError, BundleMissingError, NotFoundError, OptionError
+from ..options import as_path
 from ..terminal import printable
 from .records import HeadRecipe, InputContract, Variant
 
@@ -43,7 +44,7 @@ class Bundle:
         The file is read once, in chunks; graphs stay on disk.
 
         Raises BundleMissingError, BundleDamagedError, BundleVersionError, BundleError when it cannot be
-        read, and OptionError for a malformed `sha256`.
+        read, and OptionError for a malformed `sha256` or what is no path at all.
         """
         from .reading import read_bundle
 
@@ -141,7 +142,7 @@ class Bundle:
 
 def resolve(path: str | os.PathLike[str]) -> Path:
     """The file that `path` means: text without a folder and without a suffix is a shipped bundle."""
-    text = os.fspath(path)
+    text = as_path(path, "a bundle")
     if isinstance(path, str) and os.path.basename(text) == text and "." not in text:
         return _MODELS / (text + SUFFIX)
     return Path(text)

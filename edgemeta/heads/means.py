@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..options import check_positive
 from .base import Facts, Linear, Need
 
 
@@ -19,6 +20,9 @@ class Euclidean:
     temperature: float = 10.0
     name: str = "euclidean"
     needs: Need = "sums"
+
+    def __post_init__(self) -> None:
+        check_positive(self.temperature, "temperature")
 
     def solve(self, facts: Facts) -> Linear:
         """Equation (2) of the paper, as weights 2 c and bias -||c||^2."""
@@ -36,6 +40,9 @@ class Cosine:
     temperature: float = 10.0
     name: str = "cosine"
     needs: Need = "sums"
+
+    def __post_init__(self) -> None:
+        check_positive(self.temperature, "temperature")
 
     def solve(self, facts: Facts) -> Linear:
         """Weights c / ||c||, bias 0."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import OptionError
+from ..options import check_positive
 from .base import Facts, Floats, Linear, Need
 
 
@@ -24,7 +24,8 @@ class Ridge:
 
     lambda_: absolute, on the sums; never below the floor 1e-8 tr(G) / D. balance: each class's one-hot target
     is divided by its count, so that a class shown often does not drown one shown once. temperature: the factor
-    of the scores in the confidences. Raises OptionError for a lambda that is negative or not finite.
+    of the scores in the confidences. Raises OptionError for a lambda that is negative or not finite,
+    and a temperature that is not positive.
     """
 
     lambda_: float = 0.1
@@ -34,8 +35,8 @@ class Ridge:
     needs: Need = "moment"
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.lambda_) and self.lambda_ >= 0.0):
-            raise OptionError(f"lambda must be finite and not negative, not {self.lambda_!r}")
+        check_positive(self.lambda_, "lambda", zero=True)
+        check_positive(self.temperature, "temperature")
 
     def solve(self, facts: Facts) -> Linear:
         """Dual while N < D and every example is there singly, else primal."""

@@ -36,6 +36,11 @@ def check_options(embedding_id: bytes, dim: int, sync: str) -> None:
         raise OptionError("embedding_id: 32 bytes are needed")
     if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)) or not 1 <= dim <= MAX_DIM:
         raise OptionError(f"dim: 1 to {MAX_DIM}, not {dim!r}")
+    check_sync(sync)
+
+
+def check_sync(sync: str) -> None:
+    """Raises OptionError."""
     if sync not in SYNCS:
         raise OptionError(f"sync: one of {', '.join(SYNCS)}, not {sync!r}")
 

@@ -22,6 +22,7 @@ from ..errors import (
     JournalReadOnlyError,
     JournalWriteError,
 )
+from ..options import as_path
 from ..terminal import printable
 from .place import NOWHERE, place_of
 
@@ -174,7 +175,7 @@ class FileStore:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, readonly: bool) -> None:
-        self.name = os.path.realpath(os.fspath(path))
+        self.name = os.path.realpath(as_path(path, "a journal"))
         self.readonly = readonly
         self._fd = self._lock = -1
         self._pid = os.getpid()

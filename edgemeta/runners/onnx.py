@@ -49,12 +49,10 @@ class OnnxRunner:
         available = runtime.get_available_providers()
         if providers is None:
             providers = [p for p in PREFERENCE if p in available]
-        if missing := [p for p in providers if p not in available]:
+        if missing := [str(p) for p in providers if p not in available]:
             raise OptionError(
                 f"ONNX Runtime here has no provider {', '.join(map(printable, missing))}; it has {', '.join(available)}"
             )
-        if threads is not None and threads < 1:
-            raise OptionError(f"threads must be at least 1, not {threads}")
         options = runtime.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:

@@ -45,6 +45,7 @@ def add_commands(commands: Any) -> None:
     train.add_argument("--held-out", type=int, dest="held_out", help="domains kept for validation, 0 for none")
     train.add_argument("--no-rotations", action="store_false", dest="rotations", default=None)
     train.add_argument("--mirror", action="store_true", default=None, help="mirrored classes are classes too")
+    train.add_argument("--margin", type=float, help="of pretraining: the cosine that the right class must win by")
     train.add_argument("--no-l2", action="store_false", dest="l2", default=None)
     train.add_argument("--bf16", action="store_true", default=None, help="half precision in the convolutions")
     train.set_defaults(run=_train)
@@ -114,6 +115,7 @@ OPTIONS = [
     "held_out",
     "rotations",
     "mirror",
+    "margin",
     "l2",
     "bf16",
 ]

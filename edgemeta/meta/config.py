@@ -30,6 +30,7 @@ class TrainConfig:
     batch: int = 256
     rotations: bool = True  # characters turned by 90, 180, 270 degrees count as classes of their own
     mirror: bool = False  # and so do mirrored ones
+    margin: float = 0.1  # of the cosine that the right class must win by
     episodic_share: float = 0.25  # the last share of the steps of "pretrain" is episodic
     # episodes
     ways: int = 20
@@ -55,6 +56,8 @@ class TrainConfig:
             raise OptionError(f"the learning rate must be positive, not {self.learning_rate}")
         if not (0 <= self.within <= 1 and 0 <= self.episodic_share <= 1):
             raise OptionError("within and episodic_share are shares, 0 to 1")
+        if not 0 <= self.margin < 1:
+            raise OptionError(f"the margin is a part of a cosine, 0 to below 1, not {self.margin}")
         if any(value < 1 for value in self.backbone_options.values()):
             raise OptionError(f"options of the backbone must be at least 1: {self.backbone_options}")
 

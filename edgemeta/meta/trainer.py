@@ -211,7 +211,11 @@ class Run:
             checkpoint.load_into(backbone, tensors, "backbone.", str(init))
         modules = {"backbone": backbone, "objective": objective}
         if config.pretraining_steps:
-            modules["classifier"] = CosineClassifier(backbone.dim, self.batches.classes)  # type: ignore[arg-type]
+            modules["classifier"] = CosineClassifier(
+                backbone.dim,  # type: ignore[arg-type]
+                self.batches.classes,
+                margin=config.margin,
+            )
         # With weights in the images' own layout a step takes two thirds of the time on a CPU.
         self.model: nn.ModuleDict = nn.ModuleDict(modules).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         decayed = [p for p in self.model.parameters() if p.ndim > 1]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .data import Digits, LabelledImages
 from .evaluation import as_rgb
+from .heads import Linear
 from .learner import Learner
 from .terminal import Progress, draw, table
 
@@ -145,4 +146,5 @@ def _show_one(bundle: str, data: LabelledImages, seed: int) -> None:
 
 def _same_bits(a: Learner, b: Learner) -> bool:
     one, two = a.solution(), b.solution()
+    assert isinstance(one, Linear) and isinstance(two, Linear)
     return one.labels == two.labels and bool((one.weights == two.weights).all() and (one.bias == two.bias).all())

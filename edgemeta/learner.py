@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .bundle import Bundle, HeadRecipe
 from .embedder import Embedder
 from .errors import HeadError, InputError, JournalWriteError, NotFoundError, NotTaughtError, OptionError
-from .heads import Head, Linear, make_head
+from .heads import Head, Solution, make_head
 from .inputs import collect, one, several
 from .journal import Change, ExampleId, Journal, NewExample
 from .journal.opening import Sync, check_sync
@@ -86,10 +86,12 @@ class Learner:
             bundle = Bundle.open(bundle, sha256=sha256)
         self._embedder = Embedder(bundle, dim, normalisation, variant, providers, threads)
         self._head = _choose_head(head, bundle)
+        if budget is not None and self._head.needs == "examples":
+            raise OptionError(f"head {self._head.name} needs every example, so budget= cannot seal any")
         self._channels, self._keep, self._budget = channels, keep, budget
         self._full = 0 if budget is None else budget + budget // 4  # so many singles make the next call seal
         self._lock = threading.RLock()
-        self._solution: Linear | None = None
+        self._solution: Solution | None = None
         key, dim = self._embedder.id, self._embedder.dim
         if journal is None:
             self._journal = Journal.memory(embedding_id=key, dim=dim)
@@ -216,8 +218,11 @@ class Learner:
         """The normalised embeddings (N, D) of several inputs, as they would be stored."""
         return to_float(self._embed(xs)[0])
 
-    def solution(self) -> Linear:
-        """The head's weights, solved anew after a change. Raises NotTaughtError, HeadError."""
+    def solution(self) -> Solution:
+        """What the head found (mostly `weights` and `bias`), solved anew after a change.
+
+        Raises NotTaughtError, HeadError.
+        """
         with self._lock:
             if not self._taught.statistics.counts:
                 raise NotTaughtError("nothing is taught yet; call learn(image, label) first")
@@ -252,7 +257,7 @@ class Learner:
         with self._lock:
             held = self._taught.statistics.nbytes
             if self._solution is not None:
-                held += self._solution.weights.nbytes + self._solution.bias.nbytes
+                held += self._solution.nbytes
             return held + (self._journal.nbytes if self._journal.path is None else 0)
 
     @property

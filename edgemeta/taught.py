@@ -53,6 +53,8 @@ class Taught:
                 f"head {head.name} needs the second moment, and examples were sealed without it; "
                 "use head='cosine' or 'euclidean', or teach again with the head named from the start"
             )
+        if head.needs == "examples" and sealed:
+            raise HeadError(f"head {head.name} needs every example, and some were sealed; use another head")
         labels = statistics.labels
         return Facts(
             labels,
@@ -61,6 +63,7 @@ class Taught:
             statistics.squares,
             self._moment,
             self._examples,
+            self._groups,
             single=not sealed,
         )
 
@@ -82,6 +85,12 @@ class Taught:
         rank = {label: i for i, label in enumerate(self.statistics.labels)}
         y = np.array([rank[self.journal.live[i].label] for i in ids], dtype=np.int64)
         return to_float(self.journal.embeddings(ids)), y
+
+    def _groups(self) -> NDArray[np.int64]:
+        """Equal numbers for the examples of one group, in the order of `_examples`."""
+        numbers: dict[object, int] = {}
+        keys = [self.journal.live[i].group or i for i in sorted(self.journal.live)]
+        return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
     def _chunks(self, ids: list[ExampleId]) -> list[tuple[list[ExampleId], NDArray[np.int32]]]:
         return [

@@ -329,6 +329,7 @@ def device_facts(support: torch.Tensor) -> tuple[np.ndarray, Facts]:
         float((z * z).sum()),
         lambda: z.T @ z,
         lambda: (z, y),
+        lambda: np.arange(len(y)),
     )
     return z, facts
 

@@ -7,9 +7,9 @@ from functools import cache
 
 from ..errors import HeadError
 from ..terminal import printable
-from .base import Facts, Head, Linear
+from .base import Facts, Head, Linear, Solution
 
-__all__ = ["Facts", "Head", "Linear", "head_names", "make_head"]
+__all__ = ["Facts", "Head", "Linear", "Solution", "head_names", "make_head"]
 
 
 @cache

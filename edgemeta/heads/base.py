@@ -1,4 +1,4 @@
-"""What a head gets (`Facts`) and what it returns (`Linear`)."""
+"""What a head gets (`Facts`) and what it returns (a `Solution`, mostly `Linear`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Need = Literal["sums", "moment"]
+Need = Literal["sums", "moment", "examples"]
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,9 @@ class Facts:
     """The taught set as a head sees it: C classes, D dimensions, N examples.
 
     labels: sorted. counts (C,). sums (C, D): s of each class. squares: sum of all z^2, which is tr G.
-    moment(): G (D, D). examples(): Z (N, D) in a canonical order and y (N,), the class of each row;
-    `single` says whether every example is still there singly (not sealed), so that examples() works.
+    moment(): G (D, D). examples(): Z (N, D) in a canonical order and y (N,), the class of each row; groups(): (N,),
+    equal numbers for rows that belong together. `single` says whether every example is still there singly (not
+    sealed), so that examples() and groups() work.
     """
 
     labels: tuple[str, ...]
@@ -28,6 +29,7 @@ class Facts:
     squares: float
     moment: Callable[[], Floats]
     examples: Callable[[], tuple[Floats, NDArray[np.int64]]]
+    groups: Callable[[], NDArray[np.int64]]
     single: bool = True
 
     @property
@@ -38,6 +40,24 @@ class Facts:
     def dim(self) -> int:
         return int(self.sums.shape[1])
 
+    @property
+    def means(self) -> Floats:
+        """The mean of each class, (C, D)."""
+        means: Floats = self.sums / self.counts[:, None]
+        return means
+
+
+class Solution(Protocol):
+    """What a head found: it scores embeddings. nbytes: memory of its arrays."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def nbytes(self) -> int: ...
+    def scores(self, z: Floats) -> Floats:
+        """Embeddings (N, D) to scores (N, C)."""
+        ...
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -47,6 +67,10 @@ class Linear:
     weights: Floats
     bias: Floats
 
+    @property
+    def nbytes(self) -> int:
+        return self.weights.nbytes + self.bias.nbytes
+
     def scores(self, z: Floats) -> Floats:
         """Embeddings (N, D) to scores (N, C)."""
         scores: Floats = z @ self.weights.T + self.bias
@@ -54,12 +78,43 @@ class Linear:
 
 
 class Head(Protocol):
-    """A closed-form classifier: a pure function from facts to weights."""
+    """A closed-form classifier: a pure function from facts to a solution."""
 
     name: str
     needs: Need
     temperature: float
 
-    def solve(self, facts: Facts) -> Linear:
-        """The weights for these facts; the same facts give the same bits."""
+    def solve(self, facts: Facts) -> Solution:
+        """The solution for these facts; the same facts give the same bits."""
         ...
+
+    def leave_out(self, facts: Facts) -> Floats:
+        """Scores (N, C) of each example by this head without that example's group, rows as in `facts.examples()`.
+
+        The same scores as solving again without the group, with lambda, shrinkage and centre
+        held as they are for all examples. A class that is gone without the group scores -inf.
+        """
+        ...
+
+
+def is_dual(facts: Facts) -> bool:
+    """Whether the N x N form is the smaller one, and can be had: the examples are all there singly."""
+    return facts.single and facts.total < facts.dim
+
+
+def plus_diagonal(matrix: Floats, value: float) -> Floats:
+    """A square matrix with `value` added to its diagonal, in place."""
+    matrix[np.diag_indices_from(matrix)] += value
+    return matrix
+
+
+def invert(matrix: Floats) -> Floats:
+    """The inverse, where its blocks are needed and not only its product with something."""
+    inverse: Floats = np.linalg.inv(matrix).astype(np.float64, copy=False)
+    return inverse
+
+
+def blocks(matrix: Floats, rows: NDArray[np.int64]) -> Floats:
+    """The square blocks (F, k, k) of `matrix` at the indices `rows` (F, k)."""
+    found: Floats = matrix[rows[:, :, None], rows[:, None, :]]
+    return found

@@ -6,48 +6,59 @@ The bias makes both forms centre by the mean m of all examples: with z' = z - m 
 primal  W^T = (G' + lambda I)^-1 Z'^T Y',  G' = Z'^T Z' = G - N m m^T          (D x D, from the sums)
 dual    W^T = Z'^T (Z' Z'^T + lambda I)^-1 Y'                        (N x N, eq. 6, from the examples)
 and b = mean(y) - W m. They are the same W; the smaller system is solved.
+
+Left out (PRESS, Allen 1974): with the hat matrix H = 1/N + Z' (G' + lambda I)^-1 Z'^T, the residuals of a fold g by
+the fit without it are (I - H_gg)^-1 (Y - H Y)_g. In the dual, I - H = lambda (Z' Z'^T + lambda I)^-1 - 1/N.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..errors import HeadError
 from ..options import check_positive
-from .base import Facts, Floats, Linear, Need
+from .base import Facts, Floats, Linear, Need, blocks, invert, is_dual, plus_diagonal
+from .leaving import Folds, Ints
+
+# Factors of lambda that leaving out chooses from.
+GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True)
 class Ridge:
     """Ridge head.
 
-    lambda_: absolute, on the sums; never below the floor 1e-8 tr(G) / D. balance: each class's one-hot target
+    lambda_: absolute, on the sums; never below the floor 1e-8 tr(G) / D. None chooses it by leaving out: of `GRID`
+    times the mean square of the centred examples the one with the smallest mean squared residual, the larger of
+    equals; the middle one where a class has nothing to leave out. balance: each class's one-hot target
     is divided by its count, so that a class shown often does not drown one shown once. temperature: the factor
     of the scores in the confidences. Raises OptionError for a lambda that is negative or not finite,
     and a temperature that is not positive.
     """
 
-    lambda_: float = 0.1
+    lambda_: float | None = 0.1
     balance: bool = False
     temperature: float = 10.0
     name: str = "ridge"
     needs: Need = "moment"
 
     def __post_init__(self) -> None:
-        check_positive(self.lambda_, "lambda", zero=True)
+        if self.lambda_ is not None:
+            check_positive(self.lambda_, "lambda", zero=True)
         check_positive(self.temperature, "temperature")
 
     def solve(self, facts: Facts) -> Linear:
         """Dual while N < D and every example is there singly, else primal."""
-        dual = facts.single and facts.total < facts.dim
-        return self.dual(facts) if dual else self.primal(facts)
+        return self.dual(facts) if is_dual(facts) else self.primal(facts)
 
     def primal(self, facts: Facts) -> Linear:
         """From G and the sums: one D x D solve."""
         mean, cross, offset = self._centred(facts)
         gram = facts.moment() - facts.total * np.outer(mean, mean)
-        weights = np.linalg.solve(_ridged(gram, self._lambda(facts)), cross).T
+        weights = np.linalg.solve(plus_diagonal(gram, self._lambda(facts)), cross).T
         return Linear(facts.labels, weights, offset - weights @ mean)
 
     def dual(self, facts: Facts) -> Linear:
@@ -55,19 +66,72 @@ class Ridge:
         mean, _, offset = self._centred(facts)
         z, y = facts.examples()
         centred = z - mean
-        targets = np.zeros((len(z), len(facts.labels)))
-        targets[np.arange(len(z)), y] = self._target(facts)[y]
-        targets -= offset
-        weights = (centred.T @ np.linalg.solve(_ridged(centred @ centred.T, self._lambda(facts)), targets)).T
+        targets = self._targets(facts, y) - offset
+        weights = (centred.T @ np.linalg.solve(plus_diagonal(centred @ centred.T, self._lambda(facts)), targets)).T
         return Linear(facts.labels, weights, offset - weights @ mean)
 
+    def leave_out(self, facts: Facts) -> Floats:
+        """The PRESS residuals of each fold, in the form that `solve` takes."""
+        z, y = facts.examples()
+        mean, cross, offset = self._centred(facts)
+        centred, folds = z - mean, Folds(y, facts.groups(), facts.counts)
+        lambda_, targets = self._lambda(facts), self._targets(facts, y)
+        if is_dual(facts):
+            inverse = invert(plus_diagonal(centred @ centred.T, lambda_))
+            residuals = lambda_ * (inverse @ (targets - offset))
+            scores = self._press(folds, targets, residuals, lambda rows: lambda_ * blocks(inverse, rows))
+        else:
+            gram = plus_diagonal(facts.moment() - facts.total * np.outer(mean, mean), lambda_)
+            solved = np.linalg.solve(gram, np.hstack([cross, centred.T]))
+            residuals = targets - offset - centred @ solved[:, : cross.shape[1]]
+            spread = solved[:, cross.shape[1] :].T
+            scores = self._press(folds, targets, residuals, lambda rows: _leverage(centred, spread, rows))
+        scores[folds.gone] = -np.inf
+        return scores
+
+    def _press(self, folds: Folds, targets: Floats, residuals: Floats, penalised: Callable[[Ints], Floats]) -> Floats:
+        """penalised(rows (F, k)): the (F, k, k) blocks of I - H without the bias's 1 / N."""
+        scores = np.empty_like(targets)
+        for bucket in folds.buckets():
+            rows = bucket.rows
+            if rows.shape[1] == len(targets):
+                continue  # everything is in one fold: all classes are gone
+            left = np.linalg.solve(penalised(rows) - 1.0 / len(targets), residuals[rows])
+            scores[rows] = targets[rows] - left
+        if self.balance:
+            # Without the fold a class has fewer examples, so each of those has a larger target.
+            scores *= folds.counts / np.maximum(folds.left, 1)
+        return scores
+
     def _lambda(self, facts: Facts) -> float:
+        chosen = self.lambda_ if self.lambda_ is not None else self._left_out_lambda(facts)
         # All examples zero gives a floor of zero; any positive number then solves W = 0.
-        return max(self.lambda_, 1e-8 * facts.squares / facts.dim) or 1.0
+        return max(chosen, 1e-8 * facts.squares / facts.dim) or 1.0
+
+    def _left_out_lambda(self, facts: Facts) -> float:
+        if not facts.single:
+            raise HeadError("ridge cannot choose lambda by leaving out: examples were sealed. Give lambda_=")
+        total = facts.sums.sum(axis=0)
+        unit = max(0.0, facts.squares - float(total @ total) / facts.total) / facts.total
+        _, y = facts.examples()
+        targets = self._targets(facts, y)
+        best, least = GRID[len(GRID) // 2] * unit, np.inf
+        for factor in GRID:
+            scores = replace(self, lambda_=factor * unit).leave_out(facts)
+            # With a class that a fold takes away whole the errors would speak for the other classes alone.
+            error = float(np.square(scores - targets).sum())
+            if error <= least and np.isfinite(error):
+                best, least = factor * unit, error
+        return best
 
     def _target(self, facts: Facts) -> Floats:
         """The one non-zero entry of each class's target, (C,)."""
         return 1.0 / facts.counts if self.balance else np.ones(len(facts.labels))
+
+    def _targets(self, facts: Facts, y: Ints) -> Floats:
+        targets = np.zeros((len(y), len(facts.labels)))
+        targets[np.arange(len(y)), y] = self._target(facts)[y]
+        return targets
 
     def _centred(self, facts: Facts) -> tuple[Floats, Floats, Floats]:
         """m (D,), Z'^T Y' (D, C) and mean(y) (C,)."""
@@ -77,9 +141,10 @@ class Ridge:
         return mean, cross.T, facts.counts * target / facts.total
 
 
-def _ridged(gram: Floats, lambda_: float) -> Floats:
-    gram[np.diag_indices_from(gram)] += lambda_
-    return gram
+def _leverage(centred: Floats, spread: Floats, rows: Ints) -> Floats:
+    """I - Z' A^-1 Z'^T in blocks; spread = A^-1 Z'^T, transposed."""
+    leverage: Floats = np.eye(rows.shape[1]) - np.einsum("fid,fjd->fij", centred[rows], spread[rows])
+    return leverage
 
 
 HEADS = {"ridge": Ridge}

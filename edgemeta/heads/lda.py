@@ -1,0 +1,177 @@
+"""Shrinkage LDA: class means under one pooled covariance.
+
+With X the examples less their class means (N x D) and n = N - C degrees of freedom, S = X^T X / n is shrunk to
+
+    Sigma = (1 - rho) S + rho (tr S / D) I  =  a X^T X + d I,
+
+scores = mu_c^T Sigma^-1 z - mu_c^T Sigma^-1 mu_c / 2, all classes alike. rho is OAS (Chen, Wiesel, Eldar, Hero 2010,
+eq. 23), which needs tr S and tr S^2 alone. From G where N >= D: X^T X = G - sum n_c mu_c mu_c^T. From the examples
+where N < D, by Woodbury with K = X X^T + (d / a) I: Sigma^-1 v = (v - X^T K^-1 X v) / d.
+
+Left out at fixed a and d: without the rows R of a fold X^T X loses X_R^T T X_R, where T = I + B and B_rs = 1 / (what
+the class of r and s keeps) where both are of one class. So Sigma^-1 gains Sigma^-1 X_R^T Q X_R Sigma^-1 with
+Q = (T^-1 / a - X_R Sigma^-1 X_R^T)^-1, and the scores follow from the products of X and the means under Sigma^-1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import OptionError
+from ..options import check_positive
+from .base import Facts, Floats, Linear, Need, blocks, invert, is_dual, plus_diagonal
+from .leaving import Bucket, Folds, Ints
+
+
+class _Products(NamedTuple):
+    """Products under Sigma^-1. xx(rows (F, k)): (F, k, k) of rows of X; xm (N, C) of X and means; mm (C, C)."""
+
+    xx: Callable[[Ints], Floats]
+    xm: Floats
+    mm: Floats
+
+
+@dataclass(frozen=True)
+class LDA:
+    """Linear discriminant analysis with a shrunk covariance.
+
+    shrinkage: rho from 0 to 1, or None for OAS. Where the examples say nothing of a covariance (one a class, or those
+    of each class identical) it is the identity, and the scores are those of the nearest mean. temperature: the
+    factor of the scores in the confidences. Raises OptionError.
+    """
+
+    shrinkage: float | None = None
+    temperature: float = 1.0
+    name: str = "lda"
+    needs: Need = "moment"
+
+    def __post_init__(self) -> None:
+        check_positive(self.temperature, "temperature")
+        if self.shrinkage is not None:
+            check_positive(self.shrinkage, "shrinkage", zero=True)
+            if self.shrinkage > 1.0:
+                raise OptionError(f"shrinkage is 0 to 1, not {self.shrinkage!r}")
+
+    def solve(self, facts: Facts) -> Linear:
+        """Dual while N < D and every example is there singly, else primal."""
+        return self.dual(facts) if is_dual(facts) else self.primal(facts)
+
+    def primal(self, facts: Facts) -> Linear:
+        """From G and the sums: one D x D solve."""
+        scatter = _scatter(facts)
+        a, d = self._shrunk(facts, scatter)
+        return _linear(facts, np.linalg.solve(plus_diagonal(a * scatter, d), facts.means.T).T)
+
+    def dual(self, facts: Facts) -> Linear:
+        """From the examples: one N x N solve."""
+        x, means = _residuals(facts), facts.means
+        gram = x @ x.T
+        a, d = self._shrunk(facts, gram)
+        if a == 0.0:
+            return _linear(facts, means / d)
+        return _linear(facts, (means - np.linalg.solve(plus_diagonal(gram, d / a), x @ means.T).T @ x) / d)
+
+    def leave_out(self, facts: Facts) -> Floats:
+        """Each fold's scores by the down-dated covariance and means, in the form that `solve` takes."""
+        _, y = facts.examples()
+        folds = Folds(y, facts.groups(), facts.counts)
+        a, products = self._products(facts)
+        scores = np.empty((len(y), len(facts.labels)))
+        for bucket in folds.buckets():
+            scores[bucket.rows] = _without(bucket, y, a, products)
+        scores[folds.gone] = -np.inf
+        return scores
+
+    def _products(self, facts: Facts) -> tuple[float, _Products]:
+        x, means = _residuals(facts), facts.means
+        if is_dual(facts):
+            gram, cross = x @ x.T, x @ means.T
+            a, d = self._shrunk(facts, gram)
+            inner = means @ means.T
+            if a == 0.0:
+                return a, _Products(lambda rows: blocks(gram, rows) / d, cross / d, inner / d)
+            inverse = invert(plus_diagonal(gram, d / a))
+            solved = inverse @ cross
+            # X Sigma^-1 X^T = (I - (d / a) K^-1) / a.
+            products = _Products(
+                lambda rows: (np.eye(rows.shape[1]) - d / a * blocks(inverse, rows)) / a,
+                solved / a,
+                (inner - cross.T @ solved) / d,
+            )
+            return a, products
+        scatter = _scatter(facts)
+        a, d = self._shrunk(facts, scatter)
+        both = np.linalg.solve(plus_diagonal(a * scatter, d), np.vstack([means, x]).T).T
+        means_solved, x_solved = both[: len(means)], both[len(means) :]
+        products = _Products(
+            lambda rows: np.einsum("fid,fjd->fij", x[rows], x_solved[rows]),
+            x @ means_solved.T,
+            means @ means_solved.T,
+        )
+        return a, products
+
+    def _shrunk(self, facts: Facts, moment: Floats) -> tuple[float, float]:
+        """a and d of Sigma = a X^T X + d I; moment: X^T X or X X^T, whose traces are the same."""
+        free = facts.total - len(facts.labels)
+        trace, square = float(np.trace(moment)), float((moment * moment).sum())
+        # Rounding leaves a trace of about 1e-16 where there is no scatter at all.
+        if free <= 0 or trace <= 1e-12 * facts.squares:
+            return 0.0, 1.0
+        rho = oas(trace / free, square / free**2, free, facts.dim) if self.shrinkage is None else self.shrinkage
+        # Never singular: a millionth of the mean variance is always there.
+        return (1.0 - rho) / free, max(rho, 1e-6) * trace / free / facts.dim
+
+
+def oas(trace: float, square: float, count: int, dim: int) -> float:
+    """Equation (23) of the paper: the shrinkage for tr S, tr S^2, samples and dimensions, 0 to 1."""
+    above = (1.0 - 2.0 / dim) * square + trace * trace
+    below = (count + 1.0 - 2.0 / dim) * (square - trace * trace / dim)
+    return 1.0 if below <= 0.0 or above >= below else max(0.0, above / below)
+
+
+def _scatter(facts: Facts) -> Floats:
+    """X^T X (D, D), from G and the sums."""
+    scatter: Floats = facts.moment() - facts.sums.T @ facts.means
+    return scatter
+
+
+def _residuals(facts: Facts) -> Floats:
+    """X (N, D): the examples less the mean of their class."""
+    z, y = facts.examples()
+    residuals: Floats = z - facts.means[y]
+    return residuals
+
+
+def _linear(facts: Facts, weights: Floats) -> Linear:
+    return Linear(facts.labels, weights, -0.5 * np.einsum("cd,cd->c", weights, facts.means))
+
+
+def _without(bucket: Bucket, y: Ints, a: float, products: _Products) -> Floats:
+    """Scores (F, k, C) of the rows of each fold by the solution without the fold."""
+    rows, classes, k = bucket.rows, len(products.mm), bucket.rows.shape[1]
+    kept = np.where(bucket.left > 0, 1.0 / np.maximum(bucket.left, 1), 0.0)  # (F, k)
+    own = np.broadcast_to(y[rows][:, None, :], (len(rows), k, k))  # the class of row s, at [f, :, s]
+    xx, xm = products.xx(rows), products.xm[rows]  # (F, k, k), (F, k, C)
+    m_own, mm = products.mm[y[rows]], np.broadcast_to(np.diag(products.mm), (len(rows), classes))
+    if a > 0.0:
+        taken = np.eye(k) + bucket.same * kept[:, :, None]
+        gain = np.linalg.inv(np.linalg.inv(taken) / a - xx)
+        gained = gain @ xm
+        m_own = m_own + np.swapaxes(np.take_along_axis(xm, own, axis=2), 1, 2) @ gained
+        mm = mm + np.einsum("fic,fic->fc", xm, gained)
+        xx, xm = xx + xx @ gain @ xx, xm + xx @ gained
+    # Without the fold the mean of class c is m_c - sum over s of member[s, c] x_s.
+    member = (y[rows][:, :, None] == np.arange(classes)) * kept[:, :, None]  # (F, k, C)
+    z_m = m_own + xm  # z_r = x_r + the mean of its class
+    z_x = xx + np.swapaxes(np.take_along_axis(xm, own, axis=2), 1, 2)
+    pulled = np.einsum("fkc,fkc->fc", member, xx @ member)
+    norms = mm - 2.0 * np.einsum("fkc,fkc->fc", member, xm) + pulled
+    scores: Floats = z_m - z_x @ member - 0.5 * norms[:, None, :]
+    return scores
+
+
+HEADS = {"lda": LDA}

@@ -1,0 +1,75 @@
+"""Leaving out: which examples go together, and what that takes from each class.
+
+A fold is one group: its examples are scored by the head that never saw any of them, so that near-duplicate frames
+of one burst do not flatter it. Without groups every example is a fold of its own (leave-one-out).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Bucket(NamedTuple):
+    """All folds of one size k. rows (F, k): indices of their examples. left (F, k): how many examples the class of
+    each row keeps when its fold is out. same (F, k, k): which rows of a fold are of one class."""
+
+    rows: Ints
+    left: Ints
+    same: NDArray[np.bool_]
+
+
+class MovedMeans(NamedTuple):
+    """The class means that folds change: example `rows` (P,) is to be held against `means` (P, D) of `classes` (P,)."""
+
+    rows: Ints
+    classes: Ints
+    means: Floats
+
+
+class Folds:
+    """The folds of N examples: y (N,) the class of each, groups (N,) any integers, counts (C,) of the classes.
+
+    left (N, C): how many examples of each class there are without the fold of that example. gone (N, C): where none.
+    """
+
+    def __init__(self, y: Ints, groups: Ints, counts: Floats) -> None:
+        self.y, self.counts = y, counts.astype(np.int64)
+        self.groups = np.unique(groups, return_inverse=True)[1]
+        self._sizes = np.bincount(self.groups)
+        self._order = np.argsort(self.groups, kind="stable")
+        self._starts = np.cumsum(self._sizes) - self._sizes
+        out = np.zeros((len(self._sizes), len(counts)), dtype=np.int64)
+        np.add.at(out, (self.groups, y), 1)
+        self._left = self.counts - out  # of each class without each fold
+        self.left = self._left[self.groups]
+        self.gone = self.left == 0
+
+    def buckets(self) -> Iterator[Bucket]:
+        """The folds, those of one size together, so that each size is one batch of small matrices."""
+        for size in np.unique(self._sizes):
+            rows = self._order[self._starts[self._sizes == size][:, None] + np.arange(size)]
+            y = self.y[rows]
+            yield Bucket(rows, self.left[rows, y], y[:, :, None] == y[:, None, :])
+
+    def means(self, z: Floats, sums: Floats) -> MovedMeans:
+        """Means of z (N, D) without each fold, from the `sums` (C, D); classes that are gone are not among them."""
+        pair, inverse = np.unique(self.groups * len(sums) + self.y, return_inverse=True)
+        group, label = pair // len(sums), pair % len(sums)
+        taken = np.zeros((len(pair), z.shape[1]))
+        np.add.at(taken, inverse, z)
+        left = self._left[group, label]
+        means = (sums[label] - taken) / np.maximum(left, 1)[:, None]
+        # A class that a fold touches moves for every example of the fold, also for those of other classes.
+        sizes = self._sizes[group]
+        which = np.repeat(np.arange(len(pair)), sizes)
+        within = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        rows = self._order[self._starts[group][which] + within]
+        kept = left[which] > 0
+        return MovedMeans(rows[kept], label[which][kept], means[which][kept])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -55,6 +57,20 @@ def test_a_second_start_reads_the_cache(tmp_path, own_cache, monkeypatch):
     assert (Omniglot(tmp_path).load(20, 20).pixels == first.pixels).all()
 
 
+def test_a_changed_folder_is_decoded_again(tmp_path):
+    """The top folder's own time does not change when a file further down does."""
+    small_omniglot(tmp_path, packed=False)
+    character = tmp_path / "images_background" / "Greek" / "character01"
+    first = Omniglot(tmp_path).load(20, 20)
+    assert first.pixels[0].max() > 0
+    Image.new("1", (105, 105)).save(character / "0001_00.png")
+    assert Omniglot(tmp_path).load(20, 20).pixels[0].max() == 0
+    shutil.copytree(character, character.with_name("character03"))
+    assert len(Omniglot(tmp_path).load(20, 20).classes) == 5
+    shutil.rmtree(character)
+    assert len(Omniglot(tmp_path).load(20, 20).classes) == 4
+
+
 def test_a_damaged_cache_is_passed_over(tmp_path, own_cache):
     small_omniglot(tmp_path, packed=True)
     first = Omniglot(tmp_path).load(20, 20)
@@ -73,6 +89,68 @@ def test_missing_and_damaged_data_name_themselves(tmp_path):
         archive.writestr("images_background/A/character01/0001_01.png", b"no image")
     with pytest.raises(DataError, match=r"0001_01\.png"):
         Omniglot(tmp_path).load(28, 28)
+
+
+def flip_the_first_members_data(packed: Path) -> None:
+    data = bytearray(packed.read_bytes())
+    data[60 : 60 + 40] = bytes(255 - b for b in data[60 : 60 + 40])
+    packed.write_bytes(data)
+
+
+def lock_the_first_member(packed: Path) -> None:
+    data = bytearray(packed.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\1\2") + 8] |= 1
+    packed.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [flip_the_first_members_data, lock_the_first_member])
+def test_a_damaged_or_locked_member_names_its_zip(tmp_path, harm):
+    with zipfile.ZipFile(tmp_path / "images_background.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("A/c1/0001_01.png", np.random.default_rng(0).integers(0, 9, 2000).astype(np.uint8).tobytes())
+    harm(tmp_path / "images_background.zip")
+    with pytest.raises(DataError, match=r"images_background\.zip is damaged or locked .*fetch it again"):
+        Omniglot(tmp_path).load(28, 28)
+
+
+def drawing(side: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("1", (side, side)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+LIST = b"run01/test/item01.png run01/training/class01.png"
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"run01/class_labels.txt": b"\n"}, r"run01/class_labels\.txt is empty"),
+        ({"run01/class_labels.txt": b"\xff\xfe a"}, r"run01/class_labels\.txt is damaged"),
+        ({"run01/class_labels.txt": b"one two three"}, r"run01/class_labels\.txt is damaged"),
+        ({"run01/class_labels.txt": None, "x/run01/class_labels.txt": LIST}, r"all_runs\.zip holds no runNN"),
+        ({"run01/test/item01.png": None}, r"names run01/test/item01\.png, which is not there"),
+        ({"run01/test/item01.png": drawing(50)}, r"item01\.png is 50 x 50, not 105 x 105"),
+    ],
+)
+def test_damaged_runs_name_the_file_and_the_mend(tmp_path, changes, named):
+    files = {
+        "run01/class_labels.txt": LIST,
+        "run01/test/item01.png": drawing(105),
+        "run01/training/class01.png": drawing(105),
+    }
+    write_files(tmp_path / "all_runs.zip", files)
+    assert load_runs(tmp_path, 28, 28)[0].truth.tolist() == [0]
+    write_files(tmp_path / "all_runs.zip", {**files, **changes})
+    with pytest.raises(DataError, match=named):
+        load_runs(tmp_path, 28, 28)
+
+
+def write_files(packed: Path, files: dict[str, bytes | None]) -> None:
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in files.items():
+            if content is not None:
+                archive.writestr(name, content)
 
 
 def test_folder_one_class_a_sub_folder(tmp_path):

@@ -29,7 +29,9 @@ class Source(Protocol):
 def open_source(spec: str, *, part: Part = "background") -> Source:
     """The source that `spec` names. `part` says which part of Omniglot (and which glyph seeds) is meant.
 
-    Training takes "background", measuring takes "evaluation", so that the two never meet.
+    Training takes "background", measuring takes "evaluation", so that the two never meet. Only Omniglot and glyphs
+    have two parts: a folder and the digits are the same images whatever `part` says, and what was trained on them
+    must be measured on another folder.
     Raises DataError for an unknown spec.
     """
     kind, _, rest = spec.partition(":")

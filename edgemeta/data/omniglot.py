@@ -6,7 +6,6 @@ the 20 official within-alphabet one-shot runs. Images are 105 x 105, black ink (
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from .reading import decode
 
 Part = Literal["background", "evaluation"]
 SIDE = 105
+LISTING = "/class_labels.txt"  # of each official run
 
 
 def _members(root: Path, name: str) -> tuple[Path, Iterator[tuple[str, bytes]]]:
@@ -47,10 +47,23 @@ def _zip_members(packed: Path, name: str) -> Iterator[tuple[str, bytes]]:
             for member in sorted(archive.namelist()):
                 if not member.endswith("/"):
                     yield member.removeprefix(f"{name}/"), archive.read(member)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except Exception as error:
+        # zipfile lets the errors of decompressors and of locked members through; they have no base in common.
         raise DataError(
-            f"Omniglot: {printable(str(packed))} is damaged ({error}); fetch it again, or extract it beside itself"
+            f"Omniglot: {printable(str(packed))} is damaged or locked ({printable(str(error))}); fetch it again, "
+            "or extract it beside itself"
         ) from error
+
+
+def _drawing(content: bytes, path: str) -> NDArray[np.uint8]:
+    """The image of a file, uint8 (SIDE, SIDE). Raises DataError."""
+    image = decode(content, f"Omniglot: {path}")
+    if image.shape != (SIDE, SIDE):
+        raise DataError(
+            f"Omniglot: {printable(path)} is {image.shape[0]} x {image.shape[1]}, not {SIDE} x {SIDE}; "
+            "fetch the official zips again"
+        )
+    return image
 
 
 def _decode_part(files: Iterator[tuple[str, bytes]]) -> Arrays:
@@ -59,10 +72,7 @@ def _decode_part(files: Iterator[tuple[str, bytes]]) -> Arrays:
         parts = path.split("/")
         if len(parts) != 3 or not path.endswith(".png"):
             continue
-        image = decode(content, f"Omniglot: {path}")
-        if image.shape != (SIDE, SIDE):
-            raise DataError(f"Omniglot: {printable(path)} is {image.shape}, not {SIDE} x {SIDE}")
-        pixels.append(np.packbits(image > 127))
+        pixels.append(np.packbits(_drawing(content, path) > 127))
         alphabets.append(parts[0])
         characters.append(f"{parts[0]}/{parts[1]}")
     if not pixels:
@@ -105,23 +115,29 @@ class Run:
 
 
 def load_runs(root: Path, height: int, width: int) -> list[Run]:
-    """The official within-alphabet one-shot runs of `all_runs.zip`, images fitted and grey."""
-    _, found = _members(Path(root), "all_runs")
+    """The official within-alphabet one-shot runs of `all_runs.zip`, images fitted and grey.
+
+    Raises DataMissingError, DataError.
+    """
+    source, found = _members(Path(root), "all_runs")
     files = dict(found)
-    names = sorted({path.split("/")[0] for path in files if path.endswith("class_labels.txt")})
+    names = sorted(path.removesuffix(LISTING) for path in files if path.endswith(LISTING) and path.count("/") == 1)
     if not names:
-        raise DataError("Omniglot: all_runs holds no runNN/class_labels.txt")
+        raise DataError(f"Omniglot: {printable(str(source))} holds no runNN{LISTING}; is it the official all_runs.zip?")
     return [_load_run(files, name, height, width) for name in names]
 
 
 def _load_run(files: dict[str, bytes], name: str, height: int, width: int) -> Run:
-    pairs = [line.split() for line in io.StringIO(files[f"{name}/class_labels.txt"].decode()) if line.strip()]
-    try:
-        training_names = sorted({training for _, training in pairs})
-        training = [decode(files[n], f"Omniglot: {n}") for n in training_names]
-        test = [decode(files[n], f"Omniglot: {n}") for n, _ in pairs]
-    except (KeyError, ValueError) as error:
-        raise DataError(f"Omniglot: run {printable(name)} names a file that is not there: {error}") from error
+    pairs = _pairs(files[name + LISTING], name + LISTING)
+    training_names = sorted({training for _, training in pairs})
+    for path in (*training_names, *(test for test, _ in pairs)):
+        if path not in files:
+            raise DataError(
+                f"Omniglot: {printable(name + LISTING)} names {printable(path)}, which is not there; "
+                "fetch all_runs.zip again"
+            )
+    training = [_drawing(files[path], path) for path in training_names]
+    test = [_drawing(files[path], path) for path, _ in pairs]
     truth = np.array([training_names.index(t) for _, t in pairs], dtype=np.int64)
     return Run(
         name,
@@ -129,3 +145,15 @@ def _load_run(files: dict[str, bytes], name: str, height: int, width: int) -> Ru
         resize(np.stack(test), height, width, batch=True),
         truth,
     )
+
+
+def _pairs(content: bytes, path: str) -> list[tuple[str, str]]:
+    """The lines of a run's list: a test image, and the training image of its class. Raises DataError."""
+    try:
+        lines = [line.split() for line in content.decode().splitlines() if line.strip()]
+        pairs = [(test, training) for test, training in lines]
+    except ValueError as error:  # not UTF-8, or not two names in a line
+        raise DataError(f"Omniglot: {printable(path)} is damaged ({error}); fetch all_runs.zip again") from error
+    if not pairs:
+        raise DataError(f"Omniglot: {printable(path)} is empty; fetch all_runs.zip again")
+    return pairs

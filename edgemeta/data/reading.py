@@ -20,5 +20,5 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(content)) as image:
             return np.asarray(image.convert("L"))
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{printable(name)} is not a readable image ({error}); replace or remove it") from error

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .bundle import Bundle, InputContract
 from .errors import EmbeddingError, OptionError, RunnerError
 from .normalisation import Normalisation
-from .options import as_count
+from .options import as_count, as_names
 from .runners import Runner, open_runner, pick_variant
 
 LARGEST_DIM = 65536
@@ -32,10 +32,10 @@ class Embedder:
     ) -> None:
         if bundle is not None and normalisation is not None:
             raise OptionError("the normalisation belongs to the bundle; it can only be given with dim=")
-        if isinstance(providers, str):
-            raise OptionError(f"providers is a list of names; write [{providers!r}]")
+        if providers is not None:
+            providers = as_names(providers, "providers")
         if threads is not None:
-            threads = as_count(threads, "threads")
+            threads = as_count(threads, "threads", most=1024)
         self.bundle = bundle
         self._options = {"variant": variant, "providers": providers, "threads": threads}
         self._runner: Runner | None = None

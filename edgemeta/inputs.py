@@ -43,6 +43,8 @@ def several(xs: Any) -> NDArray[Any] | list[Any] | tuple[Any, ...]:
         raise InputError("several inputs are expected, not one path; put it in a list")
     if isinstance(xs, np.ndarray) and xs.ndim < 2:
         raise InputError(f"several inputs are expected, not an array of shape {xs.shape}; use learn or predict")
+    if isinstance(xs, np.ndarray) and xs.dtype.kind != "f" and xs.ndim == 3 and xs.shape[2] in (3, 4):
+        raise InputError(f"an array of shape {xs.shape} is one colour image; put it in a list, or use learn or predict")
     if isinstance(xs, (np.ndarray, list, tuple)):
         return xs
     try:

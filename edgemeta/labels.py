@@ -6,6 +6,7 @@ from .errors import LabelError
 from .terminal import printable
 
 LONGEST_BYTES = 255
+INVISIBLE = "\u115f\u1160\u3164\uffa0"  # fillers that count as letters
 
 
 def check_label(label: object, what: str = "label") -> str:
@@ -13,13 +14,14 @@ def check_label(label: object, what: str = "label") -> str:
     import unicodedata
 
     if not isinstance(label, str):
-        raise LabelError(f"a {what} is a string, not {type(label).__name__} {label!r}; write str({label!r})")
+        hint = f"; write str({label!r})" if isinstance(label, int) else ""
+        raise LabelError(f"a {what} is a string, not {type(label).__name__} {label!r}{hint}")
     text = unicodedata.normalize("NFC", label)
-    if not text.strip():
-        raise LabelError(f"a {what} needs at least one visible character: {printable(text)!r}")
+    if all(c in INVISIBLE or unicodedata.category(c)[0] in "CZM" for c in text):
+        raise LabelError(f"a {what} needs at least one visible character: '{printable(text)}'")
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-            raise LabelError(f"the {what} {printable(text)!r} holds a control character or half a surrogate pair")
+            raise LabelError(f"the {what} '{printable(text)}' holds a control character or half a surrogate pair")
     if len(text.encode("utf-8")) > LONGEST_BYTES:
-        raise LabelError(f"the {what} {printable(text[:40])!r}... is longer than {LONGEST_BYTES} bytes of UTF-8")
+        raise LabelError(f"the {what} '{printable(text[:40])}'... is longer than {LONGEST_BYTES} bytes of UTF-8")
     return text

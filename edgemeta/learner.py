@@ -71,10 +71,10 @@ class Learner:
         sync: "call" (what was acknowledged is on the disk), "manual" (call `sync()`), "never".
         sha256: the hash that the bundle file must have. readonly: take no lock and write nothing.
         keep="input" stores the fitted images too, so that `edgemeta relearn` can move to a new backbone.
-        budget: about the most examples kept singly. When a quarter more than it has gathered, the oldest are sealed
-        into their class's sums, where those are smaller: from 3 examples of a class on, and for a head that needs
-        the moment from about D. Sealing rewrites the journal as `compact` does before the new examples are written, so
-        undo takes back those but no call before.
+        budget: about the most examples kept singly. Where learning would make it a quarter more, the oldest are sealed
+        into their class's sums first, where those are smaller: from 3 examples of a class on, and for a head that
+        needs the moment from about D. Sealing rewrites the journal as `compact` does, so undo takes back what was
+        learned after it but no call before.
         variant, providers, threads: which graph of the bundle runs, on what, with how many threads.
 
         Raises BundleError, BundleMissingError, JournalError, HeadError, OptionError, NotFoundError for a variant.
@@ -161,7 +161,7 @@ class Learner:
                 name = check_label(label)
                 if name not in self._taught.statistics.counts:
                     known = ", ".join(map(printable, self.labels)) or "nothing yet"
-                    raise NotFoundError(f"nothing is known of {printable(name)!r}; taught are: {known}")
+                    raise NotFoundError(f"nothing is known of '{printable(name)}'; taught are: {known}")
                 self._follow(self._journal.forget_label(name))
             else:
                 assert example is not None
@@ -344,8 +344,9 @@ class Learner:
             return
         if change:
             self._taught.apply(change)
-        # Both sealing and finding that it does not pay yet cost time, so a quarter more has to gather first.
-        self._full = max(self._budget, len(self._journal.live) + coming) + self._budget // 4
+        # Finding that sealing does not pay yet costs time too, so a quarter more has to gather before the next try.
+        stuck = max(0, len(self._journal.live) - max(0, self._budget - coming))
+        self._full = self._budget + self._budget // 4 + stuck
 
 
 def _check_options(channels: str, keep: str | None, budget: int | None, sync: str) -> None:
@@ -360,7 +361,8 @@ def _check_options(channels: str, keep: str | None, budget: int | None, sync: st
 
 def _choose_head(head: str | Head, bundle: Bundle | None) -> Head:
     if not isinstance(head, str):
-        if isinstance(head, type) or not callable(getattr(head, "solve", None)):
+        parts = ("solve", "leave_out", "name", "needs", "temperature")
+        if isinstance(head, type) or not all(hasattr(head, part) for part in parts):
             raise HeadError(f"head is a name or a head such as Ridge(lambda_=0.5), not {head!r}")
         return head
     if head != "auto":

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import EmbeddingError, OptionError
+from .options import check_positive
 
 Q20 = 1 << 20
 EXACT_EXAMPLES = 8192
@@ -34,11 +35,17 @@ class Normalisation:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.power) and 0.0 < self.power <= 1.0):
-            raise OptionError(f"normalisation: power must be in (0, 1], not {self.power!r}")
-        if not (np.isfinite(self.scale) and self.scale > 0.0) or (self.l2 and self.scale > 1.0):
-            raise OptionError(f"normalisation: scale must be positive, and at most 1 with l2: {self.scale!r}")
-        if self.centre is not None and not np.isfinite(self.centre).all():
+        check_positive(self.power, "normalisation: power")
+        check_positive(self.scale, "normalisation: scale")
+        if self.power > 1.0:
+            raise OptionError(f"normalisation: power is at most 1, not {self.power!r}")
+        if self.l2 and self.scale > 1.0:
+            raise OptionError(f"normalisation: scale is at most 1 with l2, not {self.scale!r}")
+        if self.centre is None:
+            return
+        if not isinstance(self.centre, np.ndarray) or self.centre.dtype.kind != "f" or self.centre.ndim != 1:
+            raise OptionError("normalisation: the centre is a float array of one axis")
+        if not np.isfinite(self.centre).all():
             raise OptionError("normalisation: the centre holds NaN or infinity")
 
     def apply(self, embeddings: NDArray[np.floating]) -> NDArray[np.int32]:
@@ -48,6 +55,8 @@ class Normalisation:
         norm above 1 after scaling. Computed in float64.
         """
         z = np.asarray(embeddings, dtype=np.float64)
+        if self.centre is not None and z.shape[1:] != self.centre.shape:
+            raise EmbeddingError(f"embeddings of length {z.shape[1]}, and a centre of shape {self.centre.shape}")
         bad = ~np.isfinite(z).all(axis=1)
         if bad.any():
             raise EmbeddingError(f"embedding {int(bad.argmax())} holds NaN or infinity; it was not used")
@@ -69,9 +78,17 @@ class Normalisation:
             where = int((norms > 1.0 + NORM_SLACK).argmax())
             raise EmbeddingError(
                 f"embedding {where} has norm {norms[where]:.6g} after the normalisation; the largest allowed is 1. "
-                "Use normalise='l2', or give a smaller scale"
+                "Use Normalisation(l2=True), or a smaller scale"
             )
-        return np.rint(np.clip(z, -1.0, 1.0) * Q20).astype(np.int32)
+        q20 = np.rint(np.clip(z, -1.0, 1.0) * Q20).astype(np.int32)
+        lost = (norms > 0.0) & ~q20.any(axis=1)
+        if lost.any():
+            where = int(lost.argmax())
+            raise EmbeddingError(
+                f"embedding {where} has norm {norms[where]:.3g} after the normalisation and would be stored as zero; "
+                "use Normalisation(l2=True), or a larger scale"
+            )
+        return q20
 
 
 def to_float(q20: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -32,6 +32,15 @@ def as_count(value: Any, what: str, *, least: int = 1, most: int | None = None) 
     return number
 
 
+def as_names(value: Any, what: str) -> list[str]:
+    """A list of at least one name. Raises OptionError."""
+    if isinstance(value, str):
+        raise OptionError(f"{what} is a list of names; write [{value!r}]")
+    if not isinstance(value, (list, tuple)) or not value or not all(isinstance(name, str) for name in value):
+        raise OptionError(f"{what} is a list of names, not {value!r}")
+    return list(value)
+
+
 def check_positive(value: Any, what: str, *, zero: bool = False) -> None:
     """A finite number above zero, or zero too. Raises OptionError."""
     try:

@@ -16,6 +16,7 @@ from small_bundle import small_bundle
 from edgemeta import Learner
 from edgemeta.cli import main
 from edgemeta.data import Digits
+from edgemeta.journal import Journal, NewExample
 
 
 @pytest.fixture
@@ -201,12 +202,51 @@ def test_usage_errors_are_status_2(desk):
     assert stop.value.code == 2
 
 
-def test_labels_of_a_hostile_file_are_escaped(desk, capsys):
-    # The library refuses such a label, so it is put into the file's bytes by hand through the journal.
+def test_labels_of_a_hostile_file_are_escaped(desk, capsys, monkeypatch):
+    """The library refuses control characters, so a file that holds them is written without its check."""
     teach()
+    with monkeypatch.context() as unchecked:
+        unchecked.setattr("edgemeta.journal.new.check_label", lambda label, what="label": label)
+        with Journal.peek("x.learned") as seen:
+            key, dim = seen.embedding_id, seen.dim
+        with Journal.open("x.learned", embedding_id=key, dim=dim) as journal:
+            journal.append([NewExample("a\x1b[2J\u202eb", np.ones(dim, dtype=np.int32), group="g\x1b[2J")])
     capsys.readouterr()
-    main(["learn", "x.learned", "--label", "a\u202eb", "0-3.png"])
-    assert "\u202e" not in capsys.readouterr().out
+    for command in (["list", "x.learned", "--examples"], ["inspect", "x.learned"], ["predict", "x.learned", "0-3.png"]):
+        main(command)
+        out, error = capsys.readouterr()
+        assert "\x1b" not in out + error and "\u202e" not in out + error
+    assert main(["forget", "x.learned", "--label", "nothing"]) == 2
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_learning_from_what_is_not_there_makes_no_file(desk):
+    assert main(["learn", "new.learned", "--bundle", "small.edgemeta", "--label", "x", "none.png"]) == 2
+    assert not list(desk.glob("new.learned*"))
+
+
+def test_warnings_are_one_line(desk, capsys):
+    teach()
+    path = desk / "x.learned"
+    path.write_bytes(path.read_bytes()[:-8])
+    capsys.readouterr()
+    assert main(["learn", "x.learned", "--label", "zero", "0-4.png"]) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("edgemeta: ") and "torn end was cut off" in error and error.count("\n") == 1
+
+
+def test_inspect_finds_a_local_file_without_a_dot(desk, capsys):
+    teach()
+    (desk / "x.learned").rename(desk / "memory")
+    assert main(["inspect", "memory", "--json"]) == 0
+
+
+def test_eval_says_when_it_measures_on_training_data(desk, capsys):
+    command = ["train", "--data", "digits", "--method", "protonet", "--backbone", "conv4", "--width", "4", "--size"]
+    assert main([*command, "16", "--ways", "3", "--held-out", "3", "--steps", "1", "--out", "run"]) == 0
+    capsys.readouterr()
+    assert main(["eval", "run", "--data", "digits", "--episodes", "2"]) == 0
+    assert "was trained on" in capsys.readouterr().err
 
 
 def test_the_module_runs(desk):

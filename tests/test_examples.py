@@ -46,8 +46,11 @@ def test_example(path, tmp_path):
     assert SAYS[path.stem] in run(path, tmp_path)
 
 
+CODE = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+
+
 def test_the_readmes_first_code(tmp_path):
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)[0]
+    code = CODE[0]
     digits = Digits().load()
     for name, i in (("stop", 0), ("go", 1), ("new", digits.members()[1][7])):
         Image.fromarray(digits.pixels[i]).save(tmp_path / f"{name}.png")
@@ -55,3 +58,18 @@ def test_the_readmes_first_code(tmp_path):
     script.write_text(code, encoding="utf-8")
     assert run(script, tmp_path).strip() == "go"
     assert (tmp_path / "signs.learned").exists()
+
+
+def test_the_readmes_second_code(tmp_path):
+    setting = """
+from edgemeta import Learner
+from edgemeta.data import Digits
+
+digits = Digits().load()
+frames, frame = list(digits.pixels[:3]), digits.pixels[4]
+with Learner("glyphs", "other-device.learned") as other:
+    other.learn(digits.pixels[5], "slow")
+"""
+    script = tmp_path / "readme.py"
+    script.write_text(setting + CODE[1] + "    print(learner.counts)\n", encoding="utf-8")
+    assert run(script, tmp_path).strip() == "{'slow': 1, 'stop': 3}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from edgemeta.errors import (
     NotFoundError,
     NotTaughtError,
     OptionError,
+    RunnerError,
 )
 from edgemeta.heads import Linear, head_names
 from edgemeta.heads.ridge import Ridge
@@ -290,6 +292,15 @@ def test_sealing_that_does_not_pay_is_not_tried_at_every_call(tmp_path, monkeypa
         assert len(learner.examples) <= 200 + 50  # what cannot be sealed, and the budget and a quarter
 
 
+def test_budget_holds_after_a_large_batch(tmp_path):
+    with Learner(dim=16, journal=tmp_path / "x.learned", head="cosine", budget=20) as learner:
+        learner.learn_many(vectors(300, 1, 16), ["ab"[i % 2] for i in range(300)])
+        for i in range(30):
+            learner.learn(vectors(1, i, 16)[0], "a")
+            assert len(learner.examples) <= 25
+        assert learner.counts == {"a": 180, "b": 150}
+
+
 def test_a_head_whose_needs_were_sealed_away_raises(tmp_path):
     file = tmp_path / "x.learned"
     with Learner(dim=16, journal=file, head="cosine", budget=2) as learner:
@@ -437,14 +448,22 @@ class TestBadInput:
             {"bundle": b"glyphs"},
             {"bundle": "glyphs", "sha256": 3},
             {"bundle": "glyphs", "providers": "CPUExecutionProvider"},
+            {"bundle": "glyphs", "providers": 3},
+            {"bundle": "glyphs", "providers": []},
+            {"bundle": "glyphs", "threads": 2**31},
         ):
             with pytest.raises(OptionError):
                 Learner(**options)
-        for head in ("forest", 3, Ridge, object()):
+        for head in ("forest", 3, [], Ridge, object()):
             with pytest.raises(HeadError):
                 Learner(dim=3, head=head)
         with pytest.raises(NotFoundError):
             Learner("glyphs", variant=3)
+        for normalisation in ({"power": "x"}, {"scale": None}, {"centre": [1.0, 2.0]}, {"power": 2.0}, {"scale": 2.0}):
+            with pytest.raises(OptionError):
+                Normalisation(**normalisation)
+        with pytest.raises(EmbeddingError, match="centre"):
+            Learner(dim=3, normalisation=Normalisation(centre=np.ones(2, np.float32))).learn(np.ones(3), "a")
         for wrong in ({"temperature": float("nan")}, {"temperature": 0.0}, {"temperature": "hot"}, {"lambda_": "x"}):
             with pytest.raises(OptionError):
                 Ridge(**wrong)
@@ -465,6 +484,8 @@ class TestBadInput:
             lambda learner: learner.relabel(None, "b"),
             lambda learner: learner.merge(None),
             lambda learner: learner.merge(3),
+            lambda learner: learner.learn_many(np.zeros((8, 8, 3), np.uint8), "a"),
+            lambda learner: learner.predict_many(np.zeros((8, 8, 4), np.uint8)),
             lambda learner: learner.predict(None),
             lambda learner: learner.predict_many(3),
         ],
@@ -489,6 +510,42 @@ class TestBadInput:
     def test_counts_of_inputs_and_labels_differ(self, learner):
         with pytest.raises(InputError, match="2 labels for 3 inputs"):
             learner.learn_many(vectors(3), ["a", "b"])
+
+    def test_an_embedding_that_would_be_stored_as_zero(self):
+        learner = Learner(dim=3, normalisation=Normalisation(l2=False))
+        learner.learn(np.zeros(3), "origin")  # zero itself is a point like any other
+        with pytest.raises(EmbeddingError, match="stored as zero"):
+            learner.learn(np.array([1e-8, 0.0, 0.0]), "a")
+        assert learner.counts == {"origin": 1}
+
+    @pytest.mark.parametrize("label", ["\u200b", "\ufeff", "\u202e", "\u3164", " \u00a0"])
+    def test_labels_that_cannot_be_seen(self, learner, label):
+        with pytest.raises(LabelError, match="visible"):
+            learner.learn(vectors(1)[0], label)
+
+    def test_a_label_of_bytes_is_no_string(self, learner):
+        with pytest.raises(LabelError, match=r"not bytes b'a'$"):
+            learner.learn(vectors(1)[0], b"a")
+
+    def test_a_named_provider_that_does_not_start_is_not_swapped(self, monkeypatch):
+        class Runtime:
+            """ONNX Runtime with CUDA installed on a machine without a GPU: it warns and takes the CPU."""
+
+            SessionOptions = SimpleNamespace
+            get_available_providers = staticmethod(lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+
+            class InferenceSession:
+                def __init__(self, *_: object, **__: object) -> None:
+                    self.get_providers = lambda: ["CPUExecutionProvider"]
+                    self.run = lambda _, feed: [np.ones((len(next(iter(feed.values()))), 432), np.float32)]
+
+        monkeypatch.setattr("edgemeta.runners.onnx.load_runtime", lambda: Runtime)
+        image = np.zeros((8, 8), np.uint8)
+        with pytest.raises(RunnerError, match=r"could not start CUDA.*would use CPU"):
+            Learner("glyphs", providers=["CUDAExecutionProvider"]).learn(image, "a")
+        best = Learner("glyphs")  # nobody named one: the best that works, and it can be asked for
+        best.learn(image, "a")
+        assert best.provider == "CPUExecutionProvider"
 
     def test_mixed_batch(self, learner):
         with pytest.raises(InputError, match="mixes"):

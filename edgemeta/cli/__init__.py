@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+import warnings
 from collections.abc import Sequence
 
 from .. import __version__
@@ -26,6 +27,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _say(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"edgemeta: {message}", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 when a check failed, 2 for a bad request or bad input, 130 after Ctrl-C."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -34,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # Nearly everything is imported in here, so that Ctrl-C meanwhile is no traceback either.
         options = build_parser().parse_args(arguments)
-        return int(options.run(options) or 0)
+        with warnings.catch_warnings():
+            warnings.showwarning = _say
+            return int(options.run(options) or 0)
     except EdgemetaError as error:
         print(f"edgemeta: {error}", file=sys.stderr)
         return 2

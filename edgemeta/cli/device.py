@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle
-from ..errors import JournalMissingError
+from ..errors import ImageError, JournalMissingError
 from ..journal import Journal, repair
 from ..learner import Learner
 from ..terminal import Progress, printable, table
@@ -78,6 +78,9 @@ def _open_bare(path: str, *, readonly: bool = False) -> Journal:
 
 
 def _learn(options: argparse.Namespace) -> int:
+    for image in options.images:
+        if not image or not Path(image).exists():  # before a journal is made for nothing
+            raise ImageError(f"there is no image '{printable(image)}'")
     with _open(options, readonly=False, keep=options.keep) as learner:
         ids = learner.learn_many(options.images, options.label, group=options.group)
         for image, example in zip(options.images, ids, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ def _eval(options: argparse.Namespace) -> int:
         print(json.dumps(runs.to_json()) if options.json else text)
         return 0
     data = open_source(options.data, part=options.part).load(height, width)
+    _warn_of_training_data(options.what, options.data)
     progress = None if options.json else Progress("eval", options.episodes)
     result = evaluation.evaluate(
         embed,
@@ -120,11 +122,21 @@ def _evaluated(what: str, head: str) -> tuple[Any, Callable[[], Learner], int, i
     )
 
 
+def _warn_of_training_data(what: str, spec: str) -> None:
+    """Folders and digits have one part: measuring a run on what it was trained with flatters it."""
+    if not Path(what).is_dir() or spec.partition(":")[0] not in ("folder", "digits"):
+        return
+    from ..meta.checkpoint import read_config
+
+    if spec in read_config(Path(what)).data:
+        print(f"edgemeta: {printable(spec)} was trained on; accuracy on it says little", file=sys.stderr)
+
+
 def _inspect(options: argparse.Namespace) -> int:
     from ..bundle.opening import resolve
     from ..inspection import describe
 
-    path = resolve(options.file)
+    path = Path(options.file) if Path(options.file).exists() else resolve(options.file)
     if not path.exists():
         raise BundleMissingError(f"there is no file {printable(str(path))}")
     record = describe(path)

@@ -30,8 +30,8 @@ def head_names() -> tuple[str, ...]:
 
 def make_head(name: str, **options: object) -> Head:
     """A head by name. Raises HeadError for a name or an option that does not exist."""
-    if name not in _registry():
-        raise HeadError(f"unknown head {printable(name)!r}; known are {', '.join(head_names())}")
+    if not isinstance(name, str) or name not in _registry():
+        raise HeadError(f"unknown head '{printable(str(name))}'; known are {', '.join(head_names())}")
     try:
         return _registry()[name](**options)
     except TypeError as error:

@@ -38,7 +38,7 @@ def rewrite(view: View, uuid: bytes, next_counter: int, volatile: bool, sealing:
     the torn end of a file.
     """
     number = (view.state.number or 0) + 1
-    base = HEADER_SIZE + sum(map(fmt.record_size, _lengths(view, sealing))) + fmt.record_size(48)
+    base = HEADER_SIZE + sum(map(fmt.record_size, _lengths(view, sealing))) + fmt.record_size(fmt.COMMIT_SIZE)
     salt = int.from_bytes(os.urandom(8), "little")
 
     def make(place: bytes) -> Iterator[bytes]:
@@ -107,7 +107,7 @@ def plan_sealing(view: View, ids_by_label: Mapping[str, Sequence[ExampleId]], mo
         ids = list(dict.fromkeys(wanted))
         for each in ids:
             if each not in view.state.live or view.state.live[each].label != label:
-                raise NotFoundError(f"there is no example {each} of {printable(label)!r} to seal")
+                raise NotFoundError(f"there is no example {each} of '{printable(label)}' to seal")
         earlier = [seal for seal in view.state.seals.values() if seal.label == label]
         with_moment = moment or any(seal.has_moment for seal in earlier)
         earlier = [seal for seal in earlier if seal.has_moment == with_moment]

@@ -37,6 +37,7 @@ _TOMBSTONE = struct.Struct("<16sQQ")
 _SEAL = struct.Struct("<IIHxxIQ")
 _IDENTITY = struct.Struct("<16s16sI4x")
 _COMMIT = struct.Struct("<QQQQIIII")
+COMMIT_SIZE = _COMMIT.size
 
 EXAMPLE_HAS_GROUP = 1
 SEAL_HAS_MOMENT = 1

@@ -131,8 +131,8 @@ class Journal(Reading):
         self.recovered = None
         if self._tail is not None:
             self.recovered = Recovered(scan.end, size - scan.end, self._tail.records)
-            # A reader may see a transaction that is just being written; only a commit in it makes it odd.
-            if not self.readonly or self._tail.commits:
+            # A reader may see a transaction that is just being written: that is nothing odd.
+            if not self.readonly or self._tail.finished:
                 self._warn(self.recovered)
 
     def _judge(self, scan: Scan) -> Tail | None:
@@ -225,7 +225,7 @@ class Journal(Reading):
             for part in seal.ranges if seal.label == label else ():
                 dead.add(part)
         if not dead:
-            raise NotFoundError(f"nothing is taught as {printable(str(label))!r}")
+            raise NotFoundError(f"nothing is taught as '{printable(str(label))}'")
         draft = self._draft()
         draft.tombstones(dead)
         return self._finish(draft)

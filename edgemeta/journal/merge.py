@@ -57,7 +57,7 @@ def _same_label(mine: View, each: ExampleId, entry: Entry) -> None:
 
 def _conflict(each: ExampleId, known: Entry, other: Entry) -> MergeError:
     return MergeError(
-        f"example {each} is {printable(known.label)!r} here and {printable(other.label)!r} there, "
+        f"example {each} is '{printable(known.label)}' here and '{printable(other.label)}' there, "
         f"or was altered. {_HINT}"
     )
 
@@ -67,7 +67,7 @@ def _whole_or_nothing(seal: Seal, forgotten: RangeSet) -> bool:
     gone = forgotten.overlap(seal.ranges)
     if 0 < gone < seal.count:
         raise MergeError(
-            f"{gone} of the {seal.count} sealed examples of {printable(seal.label)!r} were forgotten in one journal; "
+            f"{gone} of the {seal.count} sealed examples of '{printable(seal.label)}' were forgotten in one journal; "
             f"a seal cannot lose a part. {_HINT}"
         )
     return gone > 0
@@ -85,7 +85,7 @@ def _wanted(mine: View, seal: Seal) -> bool:
         if not shared:
             continue
         if ours.label != seal.label or shared not in (ours.count, seal.count):
-            raise MergeError(f"two seals of {printable(seal.label)!r} share a part of their examples. {_HINT}")
+            raise MergeError(f"two seals of '{printable(seal.label)}' share a part of their examples. {_HINT}")
         if shared == ours.count == seal.count:
             _same_sums(ours, seal)
             wanted = wanted and seal.has_moment and not ours.has_moment
@@ -99,4 +99,4 @@ def _same_sums(ours: Seal, seal: Seal) -> None:
     if same and ours.moment is not None and seal.moment is not None:
         same = np.array_equal(ours.moment, seal.moment)
     if not same:
-        raise MergeError(f"two seals of the same examples of {printable(seal.label)!r} differ. {_HINT}")
+        raise MergeError(f"two seals of the same examples of '{printable(seal.label)}' differ. {_HINT}")

@@ -262,7 +262,7 @@ def _write(target: str, header: Header, saved: _Saved, store: Store, *, temporar
         for offset, _ in saved.examples.values():
             yield fmt.EXAMPLE, bytes(payload_at(store, window, header, offset, fmt.EXAMPLE))
 
-    base = HEADER_SIZE + fmt.record_size(48)
+    base = HEADER_SIZE + fmt.record_size(fmt.COMMIT_SIZE)
     base += sum(fmt.record_size(len(payload)) for _, payload in records())
     salt = int.from_bytes(os.urandom(8), "little")
 

@@ -46,7 +46,7 @@ class Transaction(NamedTuple):
 
 
 class Tail(NamedTuple):
-    """What lies behind the last transaction: whole records, commits among them.
+    """What lies behind the last transaction: whole records, commits among them, and `rest` bytes after the last.
 
     durable: the largest length that the header or any commit says was synced.
     """
@@ -54,6 +54,12 @@ class Tail(NamedTuple):
     records: int
     commits: int
     durable: int
+    rest: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was all written once, a commit at its end, so that not its writer but damage tore it."""
+        return self.commits > 0 or self.rest == fmt.record_size(fmt.COMMIT_SIZE)
 
 
 class Window:
@@ -197,6 +203,7 @@ class Scan:
     def tail(self) -> Tail:
         """What lies from `end` on. Linear: a frame's length is trusted, its bytes are stepped over."""
         records, commits, durable, offset, seed = 0, 0, self.header.base, self.end, self.header.seed
+        last = offset
         while (offset := self.window.find(fmt.RECORD_MAGIC, offset)) < self.window.limit:
             frame = read_frame(self.window, offset, seed)
             if frame is None:
@@ -204,20 +211,24 @@ class Scan:
                 continue
             found = read_payload(self.window, offset, frame)
             if found is not None:
-                records += 1
-                if frame.kind == fmt.COMMIT and frame.length == 48:
+                records, last = records + 1, offset + fmt.record_size(frame.length)
+                if frame.kind == fmt.COMMIT and frame.length == fmt.COMMIT_SIZE:
                     commits += 1
                     durable = max(durable, fmt.decode_commit(found[0]).synced)
             offset += fmt.record_size(frame.length)
-        return Tail(records, commits, durable)
+        return Tail(records, commits, durable, self.window.limit - last)
 
 
 def read_header(store: Store) -> Header:
     """Raises JournalDamagedError or JournalVersionError."""
     data = store.read(0, HEADER_SIZE)
     major = header_major(data)
+    if not data:
+        raise JournalDamagedError(
+            f"{printable(store.name)} is empty, which a journal never is: restore a copy, or delete it to begin anew"
+        )
     if major is None:
-        raise damaged(store, 0, "not the beginning of a journal" if data else "the file is empty")
+        raise damaged(store, 0, "not the beginning of a journal; if it never was one, name another file")
     if major > MAJOR:
         raise JournalVersionError(
             f"{printable(store.name)} is a journal of version {major}; this edgemeta reads up to {MAJOR}. Update it"

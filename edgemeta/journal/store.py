@@ -243,16 +243,20 @@ class FileStore:
                 f"{printable(self.name)} was opened before a fork; the child must open it itself (readonly=True)"
             )
 
-    def append(self, offset: int, data: bytes) -> None:
-        self._check_owner()
+    def _check_same(self, size: int | None = None) -> None:
         mine = os.fstat(self._fd)
         try:
             named = os.stat(self.name)
         except FileNotFoundError:
             named = None
-        if named is None or (named.st_dev, named.st_ino) != (mine.st_dev, mine.st_ino) or mine.st_size != offset:
+        same = named is not None and (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
+        if not same or (size is not None and mine.st_size != size):
             # Something that takes no lock: a backup restored over it, a deletion, an editor.
             raise OSError(errno.ESTALE, "the file was changed or replaced by another program; open it again")
+
+    def append(self, offset: int, data: bytes) -> None:
+        self._check_owner()
+        self._check_same(offset)
         write_all(self._fd, data, offset)
 
     def truncate(self, size: int) -> None:
@@ -265,6 +269,8 @@ class FileStore:
 
     def replace(self, make: Callable[[bytes], Iterable[bytes]]) -> None:
         self._check_owner()
+        if self._fd >= 0:
+            self._check_same()
         fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, NEW_MODE)
         try:
             if self._fd >= 0:

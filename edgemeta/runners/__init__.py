@@ -24,7 +24,7 @@ def pick_variant(bundle: Bundle, name: str | None) -> Variant:
             if variant.name == name:
                 return variant
         names = ", ".join(printable(v.name) for v in bundle.variants)
-        raise NotFoundError(f"the bundle has no variant {printable(str(name))!r}; it has {names}")
+        raise NotFoundError(f"the bundle has no variant '{printable(str(name))}'; it has {names}")
     for variant in bundle.variants:
         if variant.runtime in RUNTIMES:
             return variant

@@ -47,9 +47,10 @@ class OnnxRunner:
         """
         runtime = load_runtime()
         available = runtime.get_available_providers()
+        named = providers is not None
         if providers is None:
             providers = [p for p in PREFERENCE if p in available]
-        if missing := [str(p) for p in providers if p not in available]:
+        if missing := [p for p in providers if p not in available]:
             raise OptionError(
                 f"ONNX Runtime here has no provider {', '.join(map(printable, missing))}; it has {', '.join(available)}"
             )
@@ -63,6 +64,12 @@ class OnnxRunner:
             raise RunnerError(f"ONNX Runtime refused the graph {printable(variant.name)}: {error}") from error
         self.variant = variant.name
         self.provider = str(self._session.get_providers()[0])
+        if named and self.provider != providers[0]:
+            # The runtime only warns and goes on with another one: too quiet for who named it.
+            raise RunnerError(
+                f"ONNX Runtime could not start {printable(providers[0])} and would use {self.provider}; mend that, or "
+                f"say so with providers=['{self.provider}']"
+            )
         self._input, self._output = variant.input, variant.output
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -510,3 +510,39 @@ def test_no_embedding_stays_in_memory(path):
         with pytest.raises(JournalDamagedError):
             journal.embeddings(ids)
         assert len(journal.embeddings(ids[:7])) == 7
+
+
+def test_a_reader_says_when_the_last_transaction_was_damaged(path):
+    """A flipped bit in the very last commit looks like a torn end, but everything was written."""
+    with open_journal(path) as writer:
+        writer.append([new("a", 1)])
+        writer.append([new("b", 2)])
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.warns(RecoveredWarning, match="1 whole records"):
+        assert Journal.peek(path).labels == ("a",)
+
+
+def test_compacting_leaves_a_file_alone_that_another_program_put_there(path, tmp_path):
+    with open_journal(path) as journal:
+        journal.append([new("a", 1), new("a", 2)])
+        with open_journal(tmp_path / "other") as other:
+            other.append([new("b", 3)])
+        os.replace(tmp_path / "other", path)
+        kept = path.read_bytes()
+        for call in (journal.compact, lambda: journal.seal({"a": list(journal.live)}, moment=False)):
+            with pytest.raises(JournalWriteError, match="replaced by another program"):
+                call()
+        assert path.read_bytes() == kept
+        path.unlink()
+        with pytest.raises(JournalWriteError):
+            journal.compact()
+        assert not path.exists()
+
+
+def test_an_empty_file_is_no_riddle(path):
+    path.write_bytes(b"")
+    for call in (lambda: Journal.peek(path), lambda: open_journal(path)):
+        with pytest.raises(JournalDamagedError, match="delete it to begin anew"):
+            call()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from edgemeta.cli import main
 from edgemeta.data import Glyphs
@@ -134,6 +139,12 @@ def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint(tmp_path, monkeypa
     assert all(torch.equal(before[k], after[k]) for k in before)
 
 
+def test_a_run_that_diverges_before_its_first_save_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgemeta.meta.trainer.Run._train_step", lambda self: torch.tensor(float("nan")))
+    with pytest.raises(DataError, match="Nothing had been saved yet"):
+        train(replace(SMALL, steps=40), tmp_path / "run", quiet=True)
+
+
 def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
     from edgemeta.meta.trainer import Run
 
@@ -195,25 +206,225 @@ def test_a_run_killed_before_its_first_save_begins_again(tmp_path):
     assert all(torch.equal(one[k], two[k]) for k in one)
 
 
-def test_a_run_stopped_while_its_speed_is_measured_still_knows_its_minutes(tmp_path, monkeypatch):
+def stop_at_call(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Ctrl-C just before the step of this number, those that measure the speed included."""
     from edgemeta.meta.trainer import Run
 
-    step = Run._train_step
+    step, calls = Run._train_step, itertools.count()
 
     def interrupted(self: Run) -> torch.Tensor:
-        if self.step == 3:
+        if next(calls) == number:
             raise KeyboardInterrupt
         return step(self)
 
     monkeypatch.setattr(Run, "_train_step", interrupted)
+
+
+@pytest.mark.parametrize(("stop", "with_init"), [(3, False), (24 + 5, True)])
+def test_a_run_with_minutes_is_one_with_that_number_of_steps(tmp_path, monkeypatch, stop, with_init):
+    """Stopped while its speed is measured, or before the first save that follows: the measuring leaves no trace."""
+    init = None
+    if with_init:
+        init = tmp_path / "first"
+        train(replace(SMALL, seed=9, steps=3), init, quiet=True)
+    config = replace(SMALL, method="pretrain", steps=6000)
+    stop_at_call(monkeypatch, stop)
+    monkeypatch.setattr("edgemeta.meta.trainer.Run.save", lambda self: None)  # SIGKILL leaves no time for it
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", minutes=1e-6, init=init, quiet=True)
+    monkeypatch.undo()
+    trained = train(config, tmp_path / "run", resume=True, init=init, quiet=True)
+    assert trained.steps == 48  # the fewest
+    train(replace(config, steps=48), tmp_path / "straight", init=init, quiet=True)
+    one, two = tensors(tmp_path / "straight"), tensors(tmp_path / "run")
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_a_run_stopped_while_its_speed_is_measured_still_knows_its_minutes(tmp_path, monkeypatch, capsys):
+    stop_at_call(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
         train(replace(SMALL, steps=6000), tmp_path / "run", minutes=1e-6, quiet=True)
     monkeypatch.undo()
     assert checkpoint.read_record(tmp_path / "run")[1]["minutes"] == 1e-6
-    trained = train(replace(SMALL, steps=6000), tmp_path / "run", resume=True, quiet=True)
-    assert trained.steps == 48  # twice the steps that measuring took
+    assert not (tmp_path / "run" / "state.safetensors").exists()
+    assert train(replace(SMALL, steps=6000), tmp_path / "run", resume=True, quiet=True).steps == 48
     assert main(["train", "--out", str(tmp_path / "run"), "--resume", "--minutes", "1e-6"]) == 0
     assert main(["train", "--out", str(tmp_path / "run"), "--resume", "--minutes", "2"]) == 2
+    capsys.readouterr()
+    assert main(["train", "--out", str(tmp_path / "run"), "--resume", "--steps", "60"]) == 2
+    assert "its steps is 48, not 60" in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
+    """It does not wait for the end of the step, and half a step must not be saved."""
+    from edgemeta.meta.trainer import Run
+
+    config = replace(SMALL, steps=10)
+    train(config, tmp_path / "straight", quiet=True)
+    loss = Run._loss
+
+    def signalled(self: Run) -> torch.Tensor:
+        if self.step == 3:
+            self.save()
+        value = loss(self)
+        if self.step == 5:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return value
+
+    monkeypatch.setattr(Run, "_loss", signalled)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "broken", quiet=True)
+    monkeypatch.undo()
+    assert checkpoint.read_tensors(tmp_path / "broken" / "state.safetensors")[1]["step"] == 3
+    train(config, tmp_path / "broken", resume=True, quiet=True)
+    one, two = tensors(tmp_path / "straight"), tensors(tmp_path / "broken")
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_resume_refuses_other_data_of_the_same_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "edgemeta.meta.trainer.open_source",
+        lambda spec, part: Glyphs(seed=int(spec.split(":")[1]), alphabets=3, characters=5, drawers=5),
+    )
+    config = replace(SMALL, data=("glyphs:1", "glyphs:2"), held_out=2)
+    train(config, tmp_path / "run", quiet=True)
+    for data in (("glyphs:2", "glyphs:1"), ("glyphs:1", "glyphs:3")):
+        with pytest.raises(DataError, match="other images, or in another order"):
+            train(replace(config, data=data), tmp_path / "run", resume=True, quiet=True)
+    train(config, tmp_path / "run", resume=True, quiet=True)
+    # A run of an older version did not store the hash.
+    change_json(tmp_path / "run", lambda record: record.pop("data_sha256"))
+    train(config, tmp_path / "run", resume=True, quiet=True)
+
+
+def change_json(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / "config.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    train(replace(SMALL, method="pretrain"), folder, quiet=True)
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A finished run of its own, to be damaged."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def refused_everywhere(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What each command that reads a checkpoint's config.json says; all of them exit with 2."""
+    said = []
+    for command in (
+        ["train", "--out", str(folder), "--resume"],
+        ["eval", str(folder), "--data", "digits"],
+        ["export", str(folder), "--out", str(folder.with_name("x.edgemeta"))],
+    ):
+        assert main(command) == 2
+        said.append(capsys.readouterr().err)
+        assert "config.json" in said[-1] and "damaged" in said[-1] and "restore it" in said[-1]
+    return said[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("backbone_options", {"foo": 3}, "no option foo; known are width"),
+        ("backbone_options", [], "backbone_options"),
+        ("backbone_options", {"width": 4.5}, "backbone_options"),
+        ("backbone", "vgg", "unknown backbone"),
+        ("ways", "5", "ways must be of type int, not str"),
+        ("augment", None, "augment must be of type float, not NoneType"),
+        ("data", [5], "data must be"),
+        ("data", [], "data must be"),
+        ("data", 5, "data must be"),
+        ("size", 16.0, "size must be of type int, not float"),
+        ("steps", True, "steps must be of type int, not bool"),
+        ("seed", 2**31, "seed must be"),
+        ("learning_rate", float("nan"), "learning rate must be"),
+    ],
+)
+def test_training_options_that_are_damaged(run, capsys, name, value, named):
+    change_json(run, lambda record: record["config"].update({name: value}))
+    assert named in refused_everywhere(run, capsys)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda record: record.pop("classes"), "classes must be of type int"),
+        (lambda record: record.pop("config"), "has no 'config'"),
+        (lambda record: record.update(config=[]), "must be an object"),
+        (lambda record: record.update(images="many"), "images must be of type int"),
+        (lambda record: record.update(minutes=-1), "minutes must be positive"),
+        (lambda record: record.update(init=3), "init must be of type str"),
+    ],
+)
+def test_a_record_that_is_damaged(run, capsys, change, named):
+    change_json(run, change)
+    assert named in refused_everywhere(run, capsys)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "3", "{", "\ud800"])
+def test_a_config_that_is_no_record(run, capsys, text):
+    (run / "config.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    refused_everywhere(run, capsys)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "named"),
+    [
+        (None, "step NoneType of 8"),
+        ("3", "metadata"),
+        ("[" * 100_000, "recursion"),
+        ('{"step": -5, "seconds": 1}', "step -5 of 8"),
+        ('{"step": "x", "seconds": 1}', "step str of 8"),
+        ('{"step": 9, "seconds": 1}', "step 9 of 8"),
+        ('{"step": true, "seconds": 1}', "step bool of 8"),
+        ('{"step": 8}', "how many seconds"),
+        ('{"step": 8, "seconds": NaN}', "how many seconds"),
+    ],
+)
+def test_a_state_that_does_not_say_how_far_it_is(run, capsys, metadata, named):
+    path = run / "state.safetensors"
+    state, _ = checkpoint.read_tensors(path)
+    save_file(state, str(path), {"edgemeta": metadata} if metadata is not None else None)
+    assert main(["train", "--out", str(run), "--resume"]) == 2
+    error = capsys.readouterr().err
+    assert named in error and "state.safetensors" in error
+
+
+def without_moments(state: dict[str, torch.Tensor]) -> None:
+    for name in [name for name in state if name.startswith("optimizer.")]:
+        del state[name]
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        (without_moments, "optimizer.0.step is missing"),
+        (lambda state: state.pop("optimizer.1.exp_avg"), "optimizer.1.exp_avg is missing"),
+        (lambda state: state.update({"optimizer.x.y": torch.zeros(1)}), "optimizer.x.y belongs to nothing"),
+        (lambda state: state.update({"optimizer.0.exp_avg": torch.zeros(2)}), "optimizer.0.exp_avg is torch.float32"),
+        (lambda state: state.update({"optimizer.0.step": torch.zeros(1)}), "optimizer.0.step is torch.float32"),
+        (lambda state: state.update({"optimizer.0.step": torch.tensor(8)}), "optimizer.0.step is torch.int64"),
+    ],
+)
+def test_a_state_without_its_moments(run, capsys, harm, named):
+    """Such a run would go on, but not as it would have gone."""
+    path = run / "state.safetensors"
+    state, metadata = checkpoint.read_tensors(path)
+    harm(state)
+    checkpoint.write_tensors(path, state, metadata)
+    assert main(["train", "--out", str(run), "--resume"]) == 2
+    assert named in capsys.readouterr().err
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch, capsys):
@@ -270,7 +481,7 @@ def test_a_killed_run_resumes(tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in error
     record = json.loads((out / "config.json").read_text())
-    record["config"]["steps"] = 1  # anything done already is enough: resuming finishes at once
+    record["config"]["steps"] = checkpoint.read_tensors(out / "state.safetensors")[1]["step"]  # nothing is left
     (out / "config.json").write_text(json.dumps(record))
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -367,6 +578,45 @@ def test_augmentation_is_reproducible_and_keeps_the_range():
     assert torch.equal(a, b)
     assert not torch.equal(a, x)
     assert a.shape == x.shape and a.min() >= 0 and a.max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seed": 2**31},
+        {"seed": -1},
+        {"backbone_options": {"width": 4097}},
+        {"backbone_options": {"width": 0}},
+        {"augment": float("nan")},
+        {"augment": float("inf")},
+        {"augment": -0.1},
+        {"augment": 10.1},
+        {"learning_rate": 0.0},
+        {"weight_decay": float("nan")},
+        {"steps": 2**32},
+        {"size": 7},
+        {"ways": 1},
+        {"shots": 0},
+        {"queries": 0},
+        {"margin": 1.0},
+        {"within": 1.5},
+        {"data": ["digits"]},
+        {"colour": "blue"},
+    ],
+)
+def test_values_out_of_their_limits(options):
+    with pytest.raises(OptionError):
+        TrainConfig(**options)
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf"), 1e300])
+def test_minutes_that_cannot_be(tmp_path, minutes):
+    with pytest.raises(OptionError, match="minutes"):
+        train(SMALL, tmp_path / "run", minutes=minutes, quiet=True)
+
+
+def test_the_largest_seed_trains(tmp_path):
+    train(replace(SMALL, seed=2**31 - 1, steps=1), tmp_path / "run", quiet=True)
 
 
 def test_options_that_cannot_be():

@@ -27,6 +27,16 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def sha256(self) -> str:
+        """A hash, hexadecimal, of the images, their labels and domains, in their order; names do not enter."""
+        import hashlib
+
+        digest = hashlib.sha256()
+        for array in (self.pixels, self.labels, self.domains):
+            digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
     def members(self) -> list[NDArray[np.int64]]:
         """For each class the indices of its images, ascending."""
         order = np.argsort(self.labels, kind="stable")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import OptionError
+from ..terminal import printable
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -74,10 +76,18 @@ class SmallResNet(nn.Module):
 BACKBONES: dict[str, Callable[..., nn.Module]] = {"conv4": Conv4, "resnet": SmallResNet}
 
 
+def check_names(name: str, options: Iterable[str]) -> None:
+    """Raises OptionError for a backbone, or an option of it, that does not exist."""
+    if name not in BACKBONES:
+        raise OptionError(f"unknown backbone {printable(name)!r}; known are {', '.join(BACKBONES)}")
+    known = [option for option in inspect.signature(BACKBONES[name]).parameters if option not in ("channels", "size")]
+    if unknown := [printable(option) for option in options if option not in known]:
+        raise OptionError(f"{name} has no option {', '.join(unknown)}; known are {', '.join(known)}")
+
+
 def build(name: str, *, channels: int, size: int, **options: int) -> nn.Module:
     """A backbone by name; its attribute `dim` is the embedding's length. Raises OptionError."""
-    if name not in BACKBONES:
-        raise OptionError(f"unknown backbone {name!r}; known are {', '.join(BACKBONES)}")
+    check_names(name, options)
     if channels not in (1, 3):
         raise OptionError(f"images have 1 (grey) or 3 (RGB) channels, not {channels}")
     torch.manual_seed(0)  # the trainer seeds again; this keeps a bare build() reproducible

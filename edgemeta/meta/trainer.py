@@ -24,13 +24,14 @@ from ..errors import CheckpointError, DataError, OptionError
 from ..terminal import Progress, printable
 from . import checkpoint
 from .batches import Batches, to_ink
-from .config import TrainConfig
+from .config import MOST_STEPS, TrainConfig, check_minutes
 from .episodes import EpisodeSampler
 from .objectives import CosineClassifier
 
 VALIDATION_EPISODES = 200
 VALIDATE_EVERY = 100  # steps, at least; an eighth of the run when that is more
-CALIBRATION_STEPS = 12
+CALIBRATION_STEPS = 12  # to warm up, and as many to measure
+FEWEST_STEPS = 48  # of a run with minutes
 SAVE_SECONDS = 60.0
 
 
@@ -55,13 +56,13 @@ def train(
 ) -> Trained:
     """Train a backbone into the folder `out`; see `edgemeta train --help`.
 
-    minutes: stop after about so many; the number of steps is fixed from the first steps' speed, so that a resumed
-    run goes the same way. resume: `config` must be that of the run (`checkpoint.read_config(out)` gives it), and so
+    minutes: stop after about so many; the speed of a few steps fixes their number, then the run begins and is that of
+    `steps` = this number. resume: `config` must be that of the run (`checkpoint.read_config(out)` gives it), and so
     must minutes and init when they are given; only `data` may name another place of the same data.
-    Raises DataError, CheckpointError, OptionError. Ctrl-C leaves a checkpoint to resume.
+    Raises DataError, CheckpointError, OptionError. Ctrl-C leaves a checkpoint to resume; a second one does not wait
+    for the end of the step, and leaves the checkpoint before it.
     """
-    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
-        raise OptionError(f"minutes must be positive, not {minutes}")
+    check_minutes(minutes)
     if device == "cuda" and not torch.cuda.is_available():
         raise OptionError("torch sees no CUDA device here; use --device cpu or auto")
     run = Run(config, out, resume=resume, init=init, device=device, minutes=minutes)
@@ -72,7 +73,8 @@ def train(
         run.save()
         return trained
     except KeyboardInterrupt:
-        run.save()
+        if run.whole:
+            run.save()
         raise
     finally:
         # Any other error (a loss that is not finite) leaves the last good checkpoint as it is.
@@ -89,6 +91,7 @@ def _interrupts_between_steps(run: Run) -> Iterator[None]:
 
     def ask(number: int, frame: object) -> None:
         if run.interrupted:
+            run.whole = False  # most likely this is within a step
             raise KeyboardInterrupt
         run.interrupted = True
 
@@ -152,6 +155,7 @@ class Run:
     ) -> None:
         self.out, self.minutes = out, minutes
         self.measured = False  # whether the steps that fit into `minutes` are known
+        self.init_from = init
         self.init = checkpoint.sha256_of(checkpoint.model_file(init)) if init is not None else None
         record: dict[str, Any] | None = None
         if resume:
@@ -160,33 +164,30 @@ class Run:
         elif (out / "state.safetensors").exists():
             raise CheckpointError(f"{printable(str(out))} holds a run already; add --resume, or name another --out")
         self.device = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
-        self.config = config
-        training, self.validation = split(load_data(config), config)
-        if record is not None and (record["classes"], record["images"]) != (len(training.classes), len(training)):
-            raise DataError(
-                f"the run was started with {record['images']} images of {record['classes']} classes; "
-                f"{' and '.join(map(printable, config.data))} now has {len(training)} of {len(training.classes)}"
-            )
+        data = load_data(config)
+        self.data_sha256 = data.sha256()
+        training, self.validation = split(data, config)
+        if record is not None:
+            self._check_same_data(training, config, record)
         if self.validation is not None:
             validation_sampler(self.validation, config)  # raises now, not after hours
-        torch.manual_seed(config.seed)
-        self.batches = Batches(training, config, self.device)
-        self._build(init if not (out / "state.safetensors").exists() else None)
         self.interrupted = False
-        self.step, self.seconds, self.saved = 0, 0.0, time.monotonic()
+        self.whole = True  # whether a checkpoint of what is in memory would resume exactly
         self.best_guess = math.nan
-        # Without a state the run was killed before its first save: it begins again.
-        if resume and (out / "state.safetensors").exists():
-            self._resume()
-        elif resume and init is None and self.init is not None:
+        # Without a state the run was killed before its first save, or while measuring: it begins again.
+        saved = (out / "state.safetensors").exists() and (self.minutes is None or self.measured)
+        if resume and not saved and init is None and self.init is not None:
             raise CheckpointError("the run was killed before its first save; name its --init again")
+        self._begin(config, training, None if saved else init)
+        if saved:
+            self._resume()
         out.mkdir(parents=True, exist_ok=True)
         self._write_config()
 
     def _same_run(self, asked: TrainConfig, stored: TrainConfig, record: dict[str, Any]) -> TrainConfig:
         """The configuration to go on with. Raises OptionError for what was asked for and is not the run's."""
         ran = record.get("minutes")
-        if ran is not None:
+        if ran is not None and asked.steps == TrainConfig.steps:  # not asked for: the minutes have fixed them
             asked = asked.with_steps(stored.steps)
         pairs = {name: (value, stored.to_json()[name]) for name, value in asked.to_json().items() if name != "data"}
         if self.minutes is not None:
@@ -201,6 +202,29 @@ class Run:
         self.minutes, self.init = ran, record.get("init")
         self.measured = bool(record.get("measured"))
         return replace(stored, data=asked.data)
+
+    def _check_same_data(self, training: LabelledImages, config: TrainConfig, record: dict[str, Any]) -> None:
+        """Raises DataError when these are not the images that the run was started with."""
+        named = " and ".join(map(printable, config.data))
+        if (record["classes"], record["images"]) != (len(training.classes), len(training)):
+            raise DataError(
+                f"the run was started with {record['images']} images of {record['classes']} classes; "
+                f"{named} now has {len(training)} of {len(training.classes)}"
+            )
+        # Runs of older versions have no hash.
+        if record.get("data_sha256") not in (None, self.data_sha256):
+            raise DataError(
+                f"the run was started with other images, or in another order, than {named} now has; "
+                "name its data with --data, or start another run with another --out"
+            )
+
+    def _begin(self, config: TrainConfig, training: LabelledImages, init: Path | None) -> None:
+        """Everything as it is before the first step."""
+        self.config = config
+        self.step, self.seconds, self.saved = 0, 0.0, time.monotonic()
+        torch.manual_seed(config.seed)
+        self.batches = Batches(training, config, self.device)
+        self._build(init)
 
     def _build(self, init: Path | None) -> None:
         config = self.config
@@ -231,12 +255,26 @@ class Run:
     def _resume(self) -> None:
         path = self.out / "state.safetensors"
         tensors, metadata = checkpoint.read_tensors(path)
+        self.step, self.seconds = checkpoint.progress_of(metadata, self.config.steps, str(path))
         checkpoint.load_into(self.model, tensors, "model.", str(path))
-        checkpoint.load_optimizer(self.optimizer, tensors)
-        self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
+        checkpoint.load_optimizer(self.optimizer, tensors, self._trained(), str(path))
+
+    def _trained(self) -> Iterator[Tensor]:
+        """The parameters that have had a gradient by now."""
+        first = self.config.pretraining_steps
+        if self.step > 0:
+            yield from self.model["backbone"].parameters()
+        if self.step > 0 and first > 0:
+            yield from self.model["classifier"].parameters()
+        if self.step > first:
+            yield from self.model["objective"].parameters()
 
     def run(self, progress: Progress | None) -> Trained:
         """All steps that are left."""
+        if self.minutes is not None and not self.measured:
+            self._fix_steps(self.minutes)
+            if progress:
+                progress.total = self.config.steps
         started = time.monotonic() - self.seconds
         validate_every = max(VALIDATE_EVERY, self.config.steps // 8)
         loss = math.nan
@@ -246,11 +284,6 @@ class Run:
             if self.interrupted:
                 raise KeyboardInterrupt
             self.seconds = time.monotonic() - started
-            if self.minutes is not None and not self.measured and self.step >= CALIBRATION_STEPS:
-                self._fix_steps(self.minutes)
-                validate_every = max(VALIDATE_EVERY, self.config.steps // 8)
-                if progress:
-                    progress.total = self.config.steps
             if self.step % 20 == 0:
                 loss = loss_tensor.item()
                 if not math.isfinite(loss):
@@ -301,15 +334,19 @@ class Run:
         return self.config.learning_rate * top * warm * 0.5 * (1 + math.cos(math.pi * done))
 
     def _fix_steps(self, minutes: float) -> None:
-        # The first steps are slow (allocation, kernel choice), so the second half of them speaks.
-        started = time.monotonic()
-        for _ in range(CALIBRATION_STEPS):
-            self._train_step()
-            self.step += 1
+        """Measure the speed, then begin again: the steps that measured it knew no number to plan for."""
+        self.whole = False
+        started = 0.0
+        for number in range(2 * CALIBRATION_STEPS):
+            if number == CALIBRATION_STEPS:  # the first are slow (allocation, kernel choice)
+                started = time.monotonic()
+            self._train_step().item()  # which waits for the device
+            if self.interrupted:
+                raise KeyboardInterrupt
         each = (time.monotonic() - started) / CALIBRATION_STEPS
-        self.config = self.config.with_steps(max(2 * self.step, round(minutes * 60 / each)))
-        self.batches.config = self.config
-        self.measured = True
+        steps = min(MOST_STEPS, max(FEWEST_STEPS, round(minutes * 60 / each)))
+        self._begin(self.config.with_steps(steps), self.batches.data, self.init_from)
+        self.measured = self.whole = True
         self._write_config()
 
     def validate(self) -> float:
@@ -322,7 +359,11 @@ class Run:
         return "" if math.isnan(self.best_guess) else f"  validation {self.best_guess:.2f} %"
 
     def _diverged(self, what: str) -> DataError:
-        return DataError(f"{what} at step {self.step}; lower --learning-rate. The checkpoint before it is kept")
+        kept = (self.out / "state.safetensors").exists()
+        return DataError(
+            f"{what} at step {self.step}; start another run with a lower --learning-rate. "
+            + ("The checkpoint saved before is kept" if kept else "Nothing had been saved yet")
+        )
 
     def save(self) -> None:
         """Write both checkpoint files; each replaces its predecessor at once or not at all.
@@ -354,6 +395,7 @@ class Run:
             },
             "classes": len(self.batches.data.classes),
             "images": len(self.batches.data),
+            "data_sha256": self.data_sha256,
         }
         checkpoint.write_json(self.out / "config.json", record)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .calibration import wilson
 from .data.labelled import LabelledImages
 from .data.omniglot import load_runs
 from .errors import OptionError
@@ -122,11 +123,3 @@ def evaluate_runs(embed: Embed, make_learner: Callable[[], Learner], root: Path,
         trials += len(run.truth)
     low, high = wilson(wrong, trials)
     return RunsError(100 * wrong / trials, trials, 100 * low, 100 * high, head)
-
-
-def wilson(hits: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson score interval of a share (Wilson 1927)."""
-    share = hits / trials
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2)) / (1 + z * z / trials)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))

@@ -24,6 +24,8 @@ from .labels import check_label
 from .normalisation import Normalisation, to_float
 from .options import as_count
 from .prediction import Prediction
+from .report import Report, make_report
+from .solving import Solved, solve
 from .taught import Taught
 from .terminal import printable
 
@@ -66,8 +68,9 @@ class Learner:
 
         bundle: a path, a `Bundle`, or the name of a shipped one ("glyphs"). dim: instead of a bundle, the length of
         the embeddings that you bring; `normalisation` says what is done to them (L2 when not given).
-        head: "auto" (the bundle's), a name ("cosine", "euclidean", "ridge") or a head object such as
-        `Ridge(lambda_=0.5)`. channels: the order of colours in arrays, "rgb" or "bgr" (OpenCV).
+        head: a name ("cosine", "euclidean", "centred", "lda", "ridge", "projected", "neighbours"), a head such as
+        `Ridge(lambda_=0.5)`, or "auto": the bundle's, unless leaving examples out speaks clearly for another
+        (`edgemeta.solving`). channels: the order of colours in arrays, "rgb" or "bgr" (OpenCV).
         sync: "call" (what was acknowledged is on the disk), "manual" (call `sync()`), "never".
         sha256: the hash that the bundle file must have. readonly: take no lock and write nothing.
         keep="input" stores the fitted images too, so that `edgemeta relearn` can move to a new backbone.
@@ -91,7 +94,9 @@ class Learner:
         self._channels, self._keep, self._budget = channels, keep, budget
         self._full = 0 if budget is None else budget + budget // 4  # so many singles make the next call seal
         self._lock = threading.RLock()
-        self._solution: Solution | None = None
+        self._solved: Solved | None = None
+        # What was sealed cannot be left out, so with a budget "auto" stays the bundle's head.
+        self._choose = head == "auto" and budget is None
         key, dim = self._embedder.id, self._embedder.dim
         if journal is None:
             self._journal = Journal.memory(embedding_id=key, dim=dim)
@@ -207,12 +212,12 @@ class Learner:
         return self._predict(xs)
 
     def _predict(self, xs: Any) -> list[Prediction]:
-        solution = self.solution()
+        solved = self._solve()
         q20, _ = self._embed(xs)
         if not len(q20):
             return []
-        scores = solution.scores(to_float(q20))
-        return [Prediction(solution.labels, row, self._head.temperature) for row in scores]
+        scores = solved.solution.scores(to_float(q20))
+        return [Prediction(solved.solution.labels, row, solved.temperature) for row in scores]
 
     def embed(self, xs: Any) -> NDArray[np.float64]:
         """The normalised embeddings (N, D) of several inputs, as they would be stored."""
@@ -223,12 +228,30 @@ class Learner:
 
         Raises NotTaughtError, HeadError.
         """
+        return self._solve().solution
+
+    def report(self) -> Report:
+        """How well each class is known, from every example predicted by a learner that never saw its group.
+
+        Expected accuracy, confusions, examples that look mislabelled; where there are too few examples to say, it says
+        so. Reads all examples. Raises NotTaughtError; HeadError when examples were sealed (`budget=`), for those can no
+        longer be left out.
+        """
+        with self._lock:
+            solved = self._solve()
+            facts = self._taught.facts(solved.head)
+            if not facts.single:
+                raise HeadError("no report: examples were sealed (budget=), and those cannot be left out any more")
+            scores = solved.head.leave_out(facts)
+            return make_report(solved.head.name, facts, scores, solved.temperature, sorted(self._journal.live))
+
+    def _solve(self) -> Solved:
         with self._lock:
             if not self._taught.statistics.counts:
                 raise NotTaughtError("nothing is taught yet; call learn(image, label) first")
-            if self._solution is None:
-                self._solution = self._head.solve(self._taught.facts(self._head))
-            return self._solution
+            if self._solved is None:
+                self._solved = solve(self._head, self._taught.facts(self._head), choose=self._choose)
+            return self._solved
 
     # What is known
 
@@ -256,14 +279,15 @@ class Learner:
         """Bytes of memory for what was taught: sums, moment, weights, and the journal when it has no file."""
         with self._lock:
             held = self._taught.statistics.nbytes
-            if self._solution is not None:
-                held += self._solution.nbytes
+            if self._solved is not None:
+                held += self._solved.solution.nbytes
             return held + (self._journal.nbytes if self._journal.path is None else 0)
 
     @property
     def head(self) -> Head:
-        """The head in use."""
-        return self._head
+        """The head in use; with "auto" the one chosen for what is taught now."""
+        with self._lock:
+            return self._solve().head if self._choose and self._taught.statistics.counts else self._head
 
     @property
     def journal(self) -> Journal:
@@ -323,7 +347,7 @@ class Learner:
         return self._embedder.embeddings(inputs.embeddings), None
 
     def _follow(self, change: Change) -> Change:
-        self._solution = None
+        self._solved = None
         self._taught.apply(change)
         return change
 
@@ -368,7 +392,7 @@ def _choose_head(head: str | Head, bundle: Bundle | None) -> Head:
     if head != "auto":
         recipe = bundle.head if bundle is not None and bundle.head.name == head else None
         return head_of(recipe) if recipe else make_head(head)
-    return head_of(bundle.head) if bundle is not None else make_head("cosine")
+    return head_of(bundle.head) if bundle is not None else make_head("centred")
 
 
 def head_of(recipe: HeadRecipe) -> Head:

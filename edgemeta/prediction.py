@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .calibration import confidences
+
 
 class Prediction:
     """The answer for one input.
@@ -19,8 +21,7 @@ class Prediction:
     def __init__(self, labels: tuple[str, ...], scores: NDArray[np.float64], temperature: float) -> None:
         best = int(scores.argmax())
         self._labels, self._scores = labels, scores
-        weights = np.exp(temperature * (scores - scores[best]))
-        self._confidences = weights / weights.sum()
+        self._confidences = confidences(scores, temperature)
         self.label: str = labels[best]
         self.score = float(scores[best])
         self.confidence = float(self._confidences[best]) if len(labels) > 1 else None

@@ -24,6 +24,8 @@ def add_commands(commands: Any) -> None:
     predict = _command(commands, "predict", _predict, "say what images show")
     predict.add_argument("images", nargs="+", metavar="IMAGE")
     predict.add_argument("--json", action="store_true", help="one JSON object a line")
+    report = _command(commands, "report", _report, "say how well each class is known, and what looks mislabelled")
+    report.add_argument("--json", action="store_true")
     forget = _command(commands, "forget", _forget, "forget a class or one example", bundle=False)
     which = forget.add_mutually_exclusive_group(required=True)
     which.add_argument("--label", help="the class")
@@ -47,7 +49,7 @@ def _command(commands: Any, name: str, run: Any, text: str, *, bundle: bool = Tr
     parser.add_argument("file", metavar="FILE.learned")
     if bundle:
         parser.add_argument("--bundle", metavar="B", help="a bundle's path or name; found by itself if near")
-        parser.add_argument("--head", default="auto", help="auto (the bundle's), cosine, euclidean, ridge")
+        parser.add_argument("--head", default="auto", help="auto (default), or a name: see RECIPES.md")
     parser.set_defaults(run=run)
     return parser
 
@@ -104,6 +106,13 @@ def _predict(options: argparse.Namespace) -> int:
             else:
                 sure = "" if prediction.confidence is None else f"  {100 * prediction.confidence:.0f} %"
                 print(f"{printable(image)}: {printable(prediction.label)}{sure}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    with _open(options, readonly=True) as learner:
+        found = learner.report()
+        print(json.dumps(found.to_json()) if options.json else found)
     return 0
 
 

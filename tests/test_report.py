@@ -1,0 +1,218 @@
+"""The learner knows how good it is: the report, the confidences, the choice of the head."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_heads import facts_of, task
+
+from edgemeta import Learner, make_head
+from edgemeta.calibration import calibration_error, confidences, fit_temperature, surprise, wilson
+from edgemeta.cli import main
+from edgemeta.errors import HeadError, NotTaughtError
+from edgemeta.solving import candidates, choose_head, sample_of, solve
+
+
+def blobs(rng: np.random.Generator, classes: int, shots: int, *, dim: int = 16, spread: float = 1.0):
+    centres = rng.normal(size=(classes, dim))
+    y = np.repeat(np.arange(classes), shots)
+    return centres[y] + spread * rng.normal(size=(len(y), dim)), y, centres
+
+
+def names(y: np.ndarray) -> list[str]:
+    return [f"c{i}" for i in y]
+
+
+class TestReport:
+    def test_expected_accuracy_is_what_new_examples_show(self, rng):
+        """Over many tasks the mean of what is expected is the mean of what is seen."""
+        expected, seen = [], []
+        for _ in range(30):
+            x, y, centres = blobs(rng, 4, 12, spread=1.6)
+            learner = Learner(dim=16, head="euclidean")
+            learner.learn_many(x, names(y))
+            expected.append(learner.report().accuracy)
+            new = np.repeat(np.arange(4), 25)
+            z = centres[new] + 1.6 * rng.normal(size=(100, 16))
+            seen.append(100 * np.mean([p.label == f"c{i}" for p, i in zip(learner.predict_many(z), new, strict=True)]))
+        assert 50 < np.mean(seen) < 95
+        assert abs(np.mean(expected) - np.mean(seen)) < 3.0
+
+    def test_a_wrong_label_is_found(self, rng):
+        x, y, _ = blobs(rng, 3, 8, spread=0.3)
+        learner = Learner(dim=16)
+        learner.learn_many(x, names(y))
+        wrong = learner.learn(x[0] + 0.01, "c2")
+        report = learner.report()
+        assert [s.example for s in report.suspects] == [str(wrong)]
+        assert (report.suspects[0].label, report.suspects[0].looks_like) == ("c2", "c0")
+        assert report.classes[2].taken_for == (("c0", 1),)
+        learner.relabel(wrong, "c0")
+        assert learner.report().suspects == ()
+
+    def test_frames_of_one_burst_do_not_flatter(self, rng):
+        """Classes without any likeness inside them; each burst is one picture twenty times."""
+        x, y, _ = blobs(rng, 3, 6, spread=50.0)
+        frames = np.repeat(x, 20, 0) + 1e-3 * rng.normal(size=(360, 16))
+        bursts = [f"burst {i // 20}" for i in range(360)]
+        alone, grouped = Learner(dim=16, head="neighbours"), Learner(dim=16, head="neighbours")
+        alone.learn_many(frames, names(np.repeat(y, 20)))
+        grouped.learn_many(frames, names(np.repeat(y, 20)), group=bursts)
+        assert alone.report().accuracy == 100.0
+        assert grouped.report().accuracy < 70.0
+        assert grouped.report().groups == 18
+        assert grouped.report().classes[0].groups == 6
+
+    def test_too_few_to_say(self, rng):
+        x, y, _ = blobs(rng, 3, 1)
+        learner = Learner(dim=16)
+        learner.learn_many(x, names(y))
+        report = learner.report()
+        assert report.accuracy is None and report.low is None and report.calibration_error is None
+        assert all(c.accuracy is None for c in report.classes)
+        assert "too few examples to say" in str(report) and report.suspects == ()
+        json.dumps(report.to_json(), allow_nan=False)
+
+    def test_one_class(self, rng):
+        learner = Learner(dim=16)
+        learner.learn_many(rng.normal(size=(20, 16)), "only")
+        assert learner.report().accuracy is None
+        assert learner.predict(rng.normal(size=16)).confidence is None
+
+    def test_nothing_and_sealed(self, rng, tmp_path):
+        learner = Learner(dim=16, journal=tmp_path / "x.learned", head="cosine", budget=4)
+        with pytest.raises(NotTaughtError):
+            learner.report()
+        for row in rng.normal(size=(20, 16)):
+            learner.learn(row, "a")
+            learner.learn(-row, "b")
+        with pytest.raises(HeadError, match="sealed"):
+            learner.report()
+        assert learner.predict(row).label in "ab"
+        learner.close()
+
+    def test_the_command(self, rng, tmp_path, capsys):
+        path = tmp_path / "x.learned"
+        with Learner("glyphs", path) as learner:
+            z = np.random.default_rng(0).normal(size=(3, learner.bundle.dim))
+            learner.learn_many(
+                np.repeat(z, 6, 0) + 0.1 * rng.normal(size=(18, z.shape[1])), names(np.repeat([0, 1, 2], 6))
+            )
+        assert main(["report", str(path)]) == 0
+        assert "expected accuracy 100 %" in capsys.readouterr().out
+        assert main(["report", str(path), "--json"]) == 0
+        record = json.loads(capsys.readouterr().out)
+        assert record["accuracy"] == 100.0 and len(record["classes"]) == 3
+        assert main(["report", str(tmp_path / "none.learned")]) == 2
+
+
+class TestCalibration:
+    @given(st.integers(0, 5), st.sampled_from([0.3, 1.0, 8.0, 40.0]))
+    def test_the_temperature_that_made_the_labels_is_found(self, seed, truth):
+        rng = np.random.default_rng(seed)
+        scores = rng.normal(size=(3000, 5)) / truth * 2
+        shares = confidences(scores, truth)
+        y = np.array([rng.choice(5, p=p) for p in shares])
+        assert 0.85 < fit_temperature(scores, y, 5.0) / truth < 1.18
+
+    def test_few_examples_leave_the_prior(self):
+        one = np.array([[0.2, 0.1]])
+        assert 0.5 < fit_temperature(one, np.array([0]), 7.0) / 7.0 < 2.0
+        assert fit_temperature(np.array([[-np.inf, 0.1]]), np.array([0]), 7.0) == pytest.approx(7.0)
+
+    def test_surprise_is_minus_log_confidence(self, rng):
+        scores, y = rng.normal(size=(20, 4)), rng.integers(0, 4, 20)
+        expected = -np.log(confidences(scores, 3.0)[np.arange(20), y])
+        np.testing.assert_allclose(surprise(scores, y, 3.0), expected, atol=1e-12)
+        scores[0, y[0]] = -np.inf
+        assert surprise(scores, y, 3.0)[0] == 0.0
+
+    def test_calibration_error(self):
+        confidence = np.array([0.9] * 10 + [0.6] * 10)
+        right = np.array([True] * 9 + [False] + [True] * 3 + [False] * 7)
+        assert calibration_error(confidence, right) == pytest.approx(0.15)
+
+    def test_wilson(self):
+        low, high = wilson(50, 100)
+        assert (low, high) == (pytest.approx(0.4038, abs=1e-3), pytest.approx(0.5962, abs=1e-3))
+        assert wilson(0, 10)[0] == 0.0 and wilson(10, 10)[1] == 1.0
+
+    def test_confidences_are_calibrated_where_scores_are_not(self, rng):
+        """Ten tasks of five shots: the confidence and the share of right answers agree."""
+        confidence, right = [], []
+        for _ in range(20):
+            x, y, centres = blobs(rng, 5, 5, spread=1.3)
+            learner = Learner(dim=16)
+            learner.learn_many(x, names(y))
+            new = np.repeat(np.arange(5), 20)
+            for p, i in zip(learner.predict_many(centres[new] + 1.3 * rng.normal(size=(100, 16))), new, strict=True):
+                confidence.append(p.confidence)
+                right.append(p.label == f"c{i}")
+        assert 0.4 < np.mean(right) < 0.97
+        assert calibration_error(np.array(confidence), np.array(right)) < 0.08
+
+
+class TestAuto:
+    def test_one_example_a_class_leaves_the_default(self, rng):
+        z, y = task(rng, 4, 1, 12)
+        default = make_head("cosine")
+        assert sample_of(facts_of(z, y)) is None
+        solved = solve(default, facts_of(z, y), choose=True)
+        assert solved.head is default and solved.temperature == default.temperature
+
+    def test_the_shape_of_the_classes_is_learned(self, rng):
+        """All classes vary along one direction that says nothing: LDA learns to look past it, means cannot."""
+        noise = np.zeros(16)
+        noise[0] = 4.0
+        centres = rng.normal(size=(3, 16)) * (noise == 0) * 0.5
+        y = np.repeat(np.arange(3), 10)
+        z = centres[y] + rng.normal(size=(30, 1)) * noise + 0.1 * rng.normal(size=(30, 16))
+        learner, means = Learner(dim=16), Learner(dim=16, head="euclidean")
+        for each in (learner, means):
+            each.learn_many(z, names(y))
+        assert learner.head.name == "lda"
+        new = centres[y] + rng.normal(size=(30, 1)) * noise + 0.1 * rng.normal(size=(30, 16))
+        right = [
+            np.mean([p.label == f"c{i}" for p, i in zip(e.predict_many(new), y, strict=True)]) for e in (learner, means)
+        ]
+        assert right[0] > right[1] + 0.2
+
+    def test_another_head_needs_to_be_clearly_better(self, rng, monkeypatch):
+        z, y = task(rng, 3, 6, 12)
+        facts = facts_of(z, y)
+        reference = candidates(make_head("cosine"))[0]
+        assert choose_head(make_head("cosine"), facts)[0] == reference
+        # A reference that answers at random loses clearly.
+        monkeypatch.setattr(type(reference), "leave_out", lambda self, facts: rng.normal(size=(len(y), 3)))
+        assert choose_head(make_head("cosine"), facts)[0].name != "lda"
+
+    def test_the_choice_is_a_function_of_what_is_taught(self, rng):
+        x, y, _ = blobs(rng, 3, 6)
+        walked, straight = Learner(dim=16), Learner(dim=16)
+        straight.learn_many(x, names(y))
+        walked.learn_many(x, names(y))
+        walked.learn_many(rng.normal(size=(5, 16)), "noise")
+        assert walked.head
+        walked.forget("noise")
+        assert walked.head == straight.head
+        probe = rng.normal(size=(4, 16))
+        for a, b in zip(walked.predict_many(probe), straight.predict_many(probe), strict=True):
+            assert (a.label, a.confidence) == (b.label, b.confidence)
+
+    def test_a_named_head_is_never_swapped(self, rng):
+        x, y, _ = blobs(rng, 3, 8)
+        for name in ("cosine", "ridge", "neighbours"):
+            learner = Learner(dim=16, head=name)
+            learner.learn_many(x, names(y))
+            assert learner.head.name == name
+
+    def test_a_class_just_begun_is_left_out_of_the_choice(self, rng):
+        z, y = task(rng, 3, 6, 12)
+        z, y = np.vstack([z, z[:1] + 0.1]), np.append(y, 3)
+        sample = sample_of(facts_of(z, y))
+        assert sample is not None and len(sample.labels) == 3 and sample.total == 18
+        assert np.isfinite(solve(make_head("cosine"), facts_of(z, y), choose=True).solution.scores(z)).all()

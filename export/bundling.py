@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgemeta.bundle import Bundle, HeadRecipe, InputContract, Licence, write_bundle
+from edgemeta.bundle import SUFFIX, Bundle, HeadRecipe, InputContract, Licence, write_bundle
+from edgemeta.bundle.fields import Field
 from edgemeta.data import Glyphs
+from edgemeta.errors import BundleDamagedError, OptionError
 from edgemeta.heads import Head
 from edgemeta.heads.ridge import Ridge as RidgeHead
 from edgemeta.meta import checkpoint
@@ -24,6 +26,7 @@ from edgemeta.meta.config import TrainConfig
 from edgemeta.meta.evaluating import learned_head
 from edgemeta.meta.trainer import embed_all, load_data
 from edgemeta.normalisation import Normalisation
+from edgemeta.terminal import printable
 
 from .graph import PixelsToEmbedding
 from .onnx import FP32, to_onnx
@@ -40,12 +43,13 @@ def export_checkpoint(
     name: str | None = None,
     licences: Sequence[Licence] = (),
 ) -> Bundle:
-    """Export the run in `folder` as the bundle `out`; returns it opened.
+    """Export the run in `folder` as the bundle `out`, a file NAME.edgemeta; returns it opened.
 
-    Raises CheckpointError, BundleError, MissingDependencyError; DataError when an embedding without L2 needs
-    the training data for its scale and they are not there.
+    name: that in the manifest, NAME when not given.
+    Raises OptionError, CheckpointError, BundleError, MissingDependencyError; DataError when an embedding without L2
+    needs the training data for its scale and they are not there.
     """
-    folder = Path(folder)
+    folder, name = Path(folder), _checked_name(name, Path(out))
     backbone, objective, config = checkpoint.load_model(folder)
     contract = InputContract(config.size, config.size)
     normalisation = Normalisation(l2=config.l2, scale=_scale(backbone, config))
@@ -56,7 +60,7 @@ def export_checkpoint(
         outputs = module(torch.from_numpy(inputs)).numpy().astype(np.float32)
     write_bundle(
         out,
-        name=name or Path(out).stem,
+        name=name,
         embedding_id=embedding_id(backbone, contract, normalisation),
         input=contract,
         normalisation=normalisation,
@@ -68,6 +72,20 @@ def export_checkpoint(
         training=training_record(folder),
     )
     return Bundle.open(os.path.abspath(out))
+
+
+def _checked_name(name: str | None, out: Path) -> str:
+    """The name in the manifest. Raises OptionError for one that no bundle can have, also for the file."""
+    if out.suffix != SUFFIX:
+        raise OptionError(f"a bundle's file ends in {SUFFIX}: --out {printable(str(out) + SUFFIX)}")
+    chosen = out.stem if name is None else name
+    try:
+        return Field(chosen, "name").word()
+    except BundleDamagedError as error:
+        raise OptionError(
+            f"a bundle cannot be called '{printable(chosen)}'; give it a --name of 1 to 64 letters, digits, '.', '_' "
+            "and '-', the first a letter or a digit"
+        ) from error
 
 
 def golden_inputs(size: int) -> NDArray[np.uint8]:
@@ -96,7 +114,7 @@ def embedding_id(backbone: nn.Module, contract: InputContract, normalisation: No
 
 def training_record(folder: Path) -> dict[str, Any]:
     """What the run says of itself: its configuration, environment and last validation. No path of the machine."""
-    record: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    _, record = checkpoint.read_record(folder)
     _, metadata = checkpoint.read_tensors(folder / "model.safetensors")
     record["config"]["data"] = [_without_path(spec) for spec in record["config"]["data"]]
     return {**record, "finished": metadata}

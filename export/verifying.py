@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgemeta.bundle import Bundle
+from edgemeta.bundle import Bundle, InputContract
 from edgemeta.data import open_source
-from edgemeta.errors import BundleError
+from edgemeta.errors import BundleError, OptionError
 from edgemeta.evaluation import Accuracy, bundle_embed, evaluate
 from edgemeta.learner import Learner
+from edgemeta.normalisation import Normalisation
+from edgemeta.terminal import printable
+
+if TYPE_CHECKING:
+    from edgemeta.meta.evaluating import CheckpointModel
 
 EPISODES = 200
 
@@ -49,7 +54,13 @@ def verify(
     bound: float = 0.5,
 ) -> list[VariantCheck]:
     """Run every variant. A variant fails when its worst cosine is below 1 - the bundle's tolerance, or when it
-    loses more than `bound` points of accuracy against the torch model."""
+    loses more than `bound` points of accuracy against the torch model.
+
+    Raises BundleError when the bundle was not exported from `checkpoint`, OptionError, DataError, CheckpointError.
+    """
+    if checkpoint is not None and data is None:
+        raise OptionError("the checkpoint is compared on data: add --data, or leave --checkpoint out")
+    model = _source(bundle, Path(checkpoint)) if checkpoint is not None else None
     inputs, expected = bundle.golden()
     checks = []
     for variant in bundle.variants:
@@ -60,8 +71,8 @@ def verify(
         accuracy = reference = None
         if data is not None:
             accuracy = _bundle_accuracy(bundle, variant.name, data, ways, shots, episodes)
-            if checkpoint is not None:
-                reference = _torch_accuracy(bundle, Path(checkpoint), data, ways, shots, episodes)
+            if model is not None:
+                reference = _torch_accuracy(bundle, model, data, ways, shots, episodes)
         ok = worst >= 1.0 - bundle.manifest.golden.tolerance
         if accuracy is not None and reference is not None:
             ok = ok and accuracy.accuracy >= reference.accuracy - bound
@@ -93,11 +104,26 @@ def _bundle_accuracy(bundle: Bundle, variant: str, spec: str, ways: int, shots: 
         return evaluate(embed, lambda: Learner(bundle), data, ways=ways, shots=shots, episodes=episodes)
 
 
-def _torch_accuracy(bundle: Bundle, checkpoint: Path, spec: str, ways: int, shots: int, episodes: int) -> Accuracy:
+def _source(bundle: Bundle, checkpoint: Path) -> CheckpointModel:
+    """The model that the bundle was exported from. Raises BundleError when it is another."""
     from edgemeta.meta.evaluating import CheckpointModel
 
+    from .bundling import embedding_id
+
     model = CheckpointModel(checkpoint)
-    if model.config.size != bundle.input.height:
-        raise BundleError(f"the checkpoint takes {model.config.size} pixels, the bundle {bundle.input.height}")
+    size, l2 = model.config.size, model.config.l2
+    # Without L2 the scale follows from the training data; the bundle's own stands for it.
+    normalisation = Normalisation(l2=l2, scale=1.0 if l2 else bundle.normalisation.scale)
+    if embedding_id(model.backbone, InputContract(size, size), normalisation) != bundle.embedding_id:
+        raise BundleError(
+            f"{printable(str(bundle.path))} was not exported from {printable(str(checkpoint))}, or that was trained "
+            "on since (embedding.id differs); export it again, or name the checkpoint it came from"
+        )
+    return model
+
+
+def _torch_accuracy(
+    bundle: Bundle, model: CheckpointModel, spec: str, ways: int, shots: int, episodes: int
+) -> Accuracy:
     data = open_source(spec, part="evaluation").load(model.config.size, model.config.size)
     return evaluate(model.embed, lambda: Learner(bundle), data, ways=ways, shots=shots, episodes=episodes)

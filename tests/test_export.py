@@ -59,14 +59,17 @@ def test_every_kind_of_run_exports_and_verifies(tmp_path, capsys, method, backbo
     assert bundle.head.name == ("ridge" if method == "r2d2" else "euclidean")
     assert bundle.manifest.licences[0].licence == "CC BY 4.0"
     assert str(tmp_path) not in out.read_bytes().decode("latin-1")
-    # The bundle and the checkpoint give the same few-shot accuracy on the same episodes.
+    # With the trained head, the bundle and the checkpoint give the same few-shot accuracy on the same episodes.
     options = ["--data", "digits", "--part", "background", "--shots", "3", "--episodes", "30", "--json"]
+    options += ["--head", bundle.head.name]
     results = []
     for what in (str(out), str(tmp_path / "run")):
         main(["eval", what, *options])
         results.append(json.loads(capsys.readouterr().out)["accuracy"])
     assert abs(results[0] - results[1]) < 1.0
     assert results[0] > 25
+    arguments = ["verify", str(out), "--data", "digits", "--checkpoint", str(tmp_path / "run"), "--episodes", "5"]
+    assert main(arguments) == 0
 
 
 def test_verify_compares_with_torch_on_episodes(exported, capsys):
@@ -76,6 +79,41 @@ def test_verify_compares_with_torch_on_episodes(exported, capsys):
     check = json.loads(capsys.readouterr().out)[0]
     assert abs(check["accuracy"] - check["reference"]) <= 0.5
     assert check["ci95"] > 0
+
+
+def test_verify_refuses_a_checkpoint_without_data_or_of_another_bundle(exported, tmp_path, capsys):
+    run, bundle = exported
+    assert main(["verify", str(bundle.path), "--checkpoint", str(run)]) == 2
+    assert "add --data" in capsys.readouterr().err
+    train(TrainConfig(method="pretrain", backbone="resnet", **{**SMALL, "seed": 1}), tmp_path / "other", quiet=True)
+    arguments = ["verify", str(bundle.path), "--data", "digits", "--episodes", "5", "--checkpoint"]
+    assert main([*arguments, str(tmp_path / "other")]) == 2
+    assert "was not exported from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--out", "model"], "--out model.edgemeta"),
+        (["--out", "model.onnx"], "--out model.onnx.edgemeta"),
+        (["--out", "my model.edgemeta"], "--name"),
+        (["--out", "model.edgemeta", "--name", ""], "--name"),
+        (["--out", "model.edgemeta", "--name", "a/b"], "--name"),
+        (["--out", "model.edgemeta", "--licence", "||"], "none of them empty"),
+        (["--out", "model.edgemeta", "--licence", "data| |me"], "none of them empty"),
+        (["--out", "model.edgemeta", "--licence", "data|MIT"], "WHAT|LICENCE|COPYRIGHT"),
+    ],
+)
+def test_export_refuses_names_and_licences_that_cannot_be(exported, tmp_path, monkeypatch, capsys, options, named):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(exported[0]), *options]) == 2
+    assert named in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_takes_the_name_that_is_given(exported, tmp_path):
+    assert main(["export", str(exported[0]), "--out", str(tmp_path / "my model.edgemeta"), "--name", "mine"]) == 0
+    assert Bundle.open(tmp_path / "my model.edgemeta").manifest.name == "mine"
 
 
 def test_batch_norm_is_folded_and_nothing_else_changes(exported):

@@ -66,7 +66,7 @@ def add_commands(commands: Any) -> None:
     verify = commands.add_parser("verify", help="rerun the golden inputs of a bundle in every variant")
     verify.add_argument("bundle", metavar="NAME.edgemeta")
     verify.add_argument("--data", metavar="SPEC", help="also measure few-shot accuracy on these data")
-    verify.add_argument("--checkpoint", metavar="DIR", help="and compare it with the torch model's")
+    verify.add_argument("--checkpoint", metavar="DIR", help="and compare it with that of the run it came from")
     verify.add_argument("--ways", type=int, default=5)
     verify.add_argument("--shots", type=int, default=1)
     verify.add_argument("--episodes", type=int, default=200)
@@ -142,7 +142,7 @@ def _train(options: argparse.Namespace) -> int:
         Path(options.out),
         minutes=options.minutes,
         resume=options.resume,
-        init=Path(options.init) if options.init else None,
+        init=Path(options.init) if options.init is not None else None,
         device=options.device,
     )
     print(
@@ -159,8 +159,8 @@ def _export(options: argparse.Namespace) -> int:
     licences = []
     for text in options.licence:
         parts = text.split("|")
-        if len(parts) != 3:
-            raise OptionError(f"--licence is WHAT|LICENCE|COPYRIGHT, not {printable(text)!r}")
+        if len(parts) != 3 or not all(part.strip() for part in parts):
+            raise OptionError(f"--licence is WHAT|LICENCE|COPYRIGHT, none of them empty, not '{printable(text)}'")
         licences.append(Licence(*parts))
     bundle = _exporter("bundling").export_checkpoint(
         options.checkpoint, options.out, name=options.name, licences=licences
@@ -170,7 +170,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    if options.checkpoint:
+    if options.checkpoint is not None:
         need_torch()
     checks = _exporter("verifying").verify(
         Bundle.open(options.bundle),

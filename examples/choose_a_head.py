@@ -1,6 +1,19 @@
-"""Choose a head: class means need least, ridge uses how the dimensions vary together.
+"""Choose a head: "auto" does it by leaving examples out; a name or an object settles it.
 
 The head is only how weights are solved from what was taught; the same file opens with any of them.
+With C classes, N examples and D dimensions:
+
+| head | for | solves from | keeps |
+|---|---|---|---|
+| `euclidean`, `cosine` | one example a class, many classes, the least memory | the class sums | C D numbers |
+| `centred` | the same for backbones that were not meta-trained (SimpleShot) | the class sums | C D |
+| `lda` | two examples a class and more: learns which directions say nothing | sums and moment, or N examples | C D |
+| `ridge` | the same where classes have no common shape; what R2-D2 trains for | sums and moment, or N examples | C D |
+| `projected` | enough examples, classes that no plane parts (RanPAC) | all examples, 2,000 features | 2,000 (C + D) |
+| `neighbours` | a plain baseline; classes of several kinds | all examples | N D |
+
+`auto` is the bundle's head while a class has a single example, then `lda` unless left-out examples speak clearly for
+another.
 """
 
 from edgemeta import Learner, make_head
@@ -10,7 +23,7 @@ digits = Digits().load()
 taught = [i for members in digits.members() for i in members[:5]]
 tested = [i for members in digits.members() for i in members[100:130]]
 
-for head in ("auto", "cosine", "ridge", make_head("ridge", lambda_=1.0, balance=True)):
+for head in ("auto", "cosine", "lda", "ridge", make_head("ridge", lambda_=1.0, balance=True)):
     learner = Learner("glyphs", head=head)
     learner.learn_many(digits.pixels[taught], [digits.classes[i] for i in digits.labels[taught]])
     predicted = learner.predict_many(digits.pixels[tested])

@@ -15,6 +15,7 @@ ORDER = [
     "correct_a_label",
     "merge_two_devices",
     "own_embeddings",
+    "how_well_is_it_known",
     "choose_a_head",
     "watch_from_another_process",
     "pin_a_bundle",

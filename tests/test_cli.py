@@ -16,6 +16,7 @@ from small_bundle import small_bundle
 from edgemeta import Learner
 from edgemeta.cli import main
 from edgemeta.data import Digits
+from edgemeta.heads import head_names
 from edgemeta.journal import Journal, NewExample
 
 
@@ -118,6 +119,18 @@ def test_verify_passes_a_true_bundle_and_fails_a_wrong_one(desk, capsys):
     assert "FAILS" in capsys.readouterr().out
 
 
+def test_eval_of_every_head(desk, capsys):
+    command = ["eval", "small.edgemeta", "--data", "digits", "--ways", "5", "--shots", "5", "--episodes", "4"]
+    assert main([*command, "--head", "all", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"auto", *head_names()}
+    assert found["ridge"]["head"] == "ridge" and found["neighbours"]["nbytes"] > found["cosine"]["nbytes"]
+    assert all(0 <= one["calibration_error"] < 50 for one in found.values())
+    assert main([*command, "--head", "all"]) == 0
+    assert "confidence off by" in capsys.readouterr().out
+    assert main(["eval", "small.edgemeta", "--data", "omniglot-runs:.", "--head", "all"]) == 2
+
+
 def test_eval_of_a_bundle(desk, capsys):
     options = ["--data", "digits", "--ways", "5", "--shots", "5", "--episodes", "40", "--json"]
     assert main(["eval", "small.edgemeta", *options]) == 0
@@ -125,7 +138,10 @@ def test_eval_of_a_bundle(desk, capsys):
     assert {"accuracy", "ci95", "episodes", "ways", "shots"} <= set(first)
     assert first["episodes"] == 40 and 60 < first["accuracy"] < 100 and 0 < first["ci95"] < 10
     main(["eval", "small.edgemeta", *options])
-    assert json.loads(capsys.readouterr().out) == first
+    second = json.loads(capsys.readouterr().out)
+    times = {"solve_us": 0, "predict_us": 0}
+    assert {**second, **times} == {**first, **times}
+    assert first["solve_us"] > 0 and first["predict_us"] > 0 and first["nbytes"] > 0
     main(["eval", "small.edgemeta", *options, "--head", "ridge"])
     assert json.loads(capsys.readouterr().out)["head"] == "ridge"
 

@@ -24,6 +24,7 @@ SAYS = {
     "correct_a_label": "{'four': 4}",
     "first_steps": "seven, ",
     "forget_and_undo": "as if never seen: True",
+    "how_well_is_it_known": "looks mislabelled: ",
     "images_from_a_folder": "right on ",
     "merge_two_devices": "is taken for a two",
     "own_embeddings": "label='running'",

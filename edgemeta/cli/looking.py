@@ -6,15 +6,19 @@ import argparse
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..bundle import Bundle
 from ..data import open_source
 from ..errors import BundleMissingError, DataError, OptionError
+from ..heads import head_names
 from ..learner import Learner
 from ..terminal import Progress, printable, table
+
+if TYPE_CHECKING:
+    from ..evaluation import Accuracy
 
 
 def add_commands(commands: Any) -> None:
@@ -40,7 +44,7 @@ def add_commands(commands: Any) -> None:
     evaluate.add_argument("--queries", type=int, default=5)
     evaluate.add_argument("--episodes", type=int, default=1000)
     evaluate.add_argument("--within", type=float, default=0.0, help="share of episodes inside one alphabet")
-    evaluate.add_argument("--head", default="auto")
+    evaluate.add_argument("--head", default="auto", help="auto, a name, or all: every head side by side")
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--json", action="store_true")
     evaluate.set_defaults(run=_eval)
@@ -67,32 +71,22 @@ def _demo(options: argparse.Namespace) -> int:
 def _eval(options: argparse.Namespace) -> int:
     from .. import evaluation
 
-    embed, make_learner, height, width = _evaluated(options.what, options.head)
     kind, _, rest = options.data.partition(":")
     if kind == "omniglot-runs":
         if not rest:
             raise DataError("omniglot-runs needs a folder: omniglot-runs:DIR")
-        runs = evaluation.evaluate_runs(embed, make_learner, Path(rest), height, width)
+        if options.head == "all":
+            raise OptionError("--head all compares over episodes; for the runs name one head")
+        embed, make_learner, height, width = _evaluated(options.what)
+        runs = evaluation.evaluate_runs(embed, lambda: make_learner(options.head), Path(rest), height, width)
         text = f"error {runs.error:.2f} % of {runs.trials} trials (95 %: {runs.low:.2f} to {runs.high:.2f})"
         print(json.dumps(runs.to_json()) if options.json else text)
         return 0
-    data = open_source(options.data, part=options.part).load(height, width)
-    _warn_of_training_data(options.what, options.data)
-    progress = None if options.json else Progress("eval", options.episodes)
-    result = evaluation.evaluate(
-        embed,
-        make_learner,
-        data,
-        ways=options.ways,
-        shots=options.shots,
-        queries=options.queries,
-        episodes=options.episodes,
-        within=options.within,
-        seed=options.seed,
-        progress=progress,
-    )
-    if progress:
-        progress.close()
+    found = _over_episodes(options, ["auto", *head_names()] if options.head == "all" else [options.head])
+    if options.head == "all":
+        print(json.dumps({name: one.to_json() for name, one in found.items()}) if options.json else _heads_table(found))
+        return 0
+    (result,) = found.values()
     text = (
         f"{result.ways}-way {result.shots}-shot, head {result.head}: {result.accuracy:.2f} % "
         f"+- {result.ci95:.2f} over {result.episodes} episodes"
@@ -101,8 +95,52 @@ def _eval(options: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluated(what: str, head: str) -> tuple[Any, Callable[[], Learner], int, int]:
-    """How to embed, how to make a fresh learner, and the input size, for a checkpoint or a bundle."""
+def _over_episodes(options: argparse.Namespace, heads: Sequence[str]) -> dict[str, Accuracy]:
+    """Each head on the same episodes; images are embedded once."""
+    from .. import evaluation
+
+    embed, make_learner, height, width = _evaluated(options.what)
+    data = open_source(options.data, part=options.part).load(height, width)
+    _warn_of_training_data(options.what, options.data)
+    raw = embed(data.pixels)
+    found = {}
+    for head in heads:
+        progress = None if options.json else Progress(f"eval {head}", options.episodes)
+        found[head] = evaluation.evaluate(
+            lambda _: raw,
+            lambda head=head: make_learner(head),  # type: ignore[misc]
+            data,
+            ways=options.ways,
+            shots=options.shots,
+            queries=options.queries,
+            episodes=options.episodes,
+            within=options.within,
+            seed=options.seed,
+            progress=progress,
+        )
+        if progress:
+            progress.close()
+    return found
+
+
+def _heads_table(found: dict[str, Accuracy]) -> str:
+    rows = [("head", "accuracy", "confidence off by", "solve", "predict", "memory")]
+    for name, one in found.items():
+        rows.append(
+            (
+                f"auto (mostly {one.head})" if name == "auto" else name,
+                f"{one.accuracy:.2f} % +- {one.ci95:.2f}",
+                f"{one.calibration_error:.1f} points",
+                f"{one.solve_us:.0f} us",
+                f"{one.predict_us:.1f} us",
+                f"{one.nbytes / 1e3:.1f} kB",
+            )
+        )
+    return table(rows)
+
+
+def _evaluated(what: str) -> tuple[Any, Callable[[str], Learner], int, int]:
+    """How to embed, how to make a fresh learner with some head, and the input size, for a checkpoint or a bundle."""
     from ..evaluation import bundle_embed
 
     if Path(what).is_dir():
@@ -112,11 +150,11 @@ def _evaluated(what: str, head: str) -> tuple[Any, Callable[[], Learner], int, i
         from ..meta.evaluating import CheckpointModel
 
         model = CheckpointModel(Path(what))
-        return model.embed, lambda: model.learner(head), model.config.size, model.config.size
+        return model.embed, model.learner, model.config.size, model.config.size
     bundle = Bundle.open(what)
     return (
         bundle_embed(Learner(bundle)),
-        lambda: Learner(bundle, head=head),
+        lambda head: Learner(bundle, head=head),
         bundle.input.height,
         bundle.input.width,
     )

@@ -27,8 +27,9 @@ typecheck: $(STAMP)
 glyphs: export MALLOC_MMAP_MAX_ = 0
 glyphs: export MALLOC_TRIM_THRESHOLD_ = 100000000000
 glyphs: $(STAMP)
-	$(VENV)/bin/edgemeta train --data omniglot:$(OMNIGLOT) --method pretrain --backbone resnet --steps 6000 \
-		--episodic-share 0.33 --held-out 0 --bf16 --seed $(SEED) --out build/glyphs-$(SEED)
+	$(VENV)/bin/edgemeta train --data omniglot:$(OMNIGLOT) --method pretrain --backbone resnet --steps 22000 \
+		--episodic-share 0.18 --batch 128 --margin 0.2 --mirror --held-out 0 --bf16 --seed $(SEED) \
+		--out build/glyphs-$(SEED)
 	$(VENV)/bin/edgemeta export build/glyphs-$(SEED) --name glyphs --out build/glyphs-$(SEED).edgemeta \
 		--licence "Omniglot background set (training data)|MIT|Copyright (c) 2015 Brenden Lake" \
 		--licence "weights|Apache-2.0|the edgemeta authors"

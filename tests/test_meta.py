@@ -220,7 +220,7 @@ def stop_at_call(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(Run, "_train_step", interrupted)
 
 
-@pytest.mark.parametrize(("stop", "with_init"), [(3, False), (24 + 5, True)])
+@pytest.mark.parametrize(("stop", "with_init"), [(3, True), (24 + 5, False)])
 def test_a_run_with_minutes_is_one_with_that_number_of_steps(tmp_path, monkeypatch, stop, with_init):
     """Stopped while its speed is measured, or before the first save that follows: the measuring leaves no trace."""
     init = None

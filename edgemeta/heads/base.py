@@ -118,3 +118,13 @@ def blocks(matrix: Floats, rows: NDArray[np.int64]) -> Floats:
     """The square blocks (F, k, k) of `matrix` at the indices `rows` (F, k)."""
     found: Floats = matrix[rows[:, :, None], rows[:, None, :]]
     return found
+
+
+def product_blocks(a: Floats, b: Floats, rows: NDArray[np.int64]) -> Floats:
+    """The square blocks (F, k, k) of a b^T at the indices `rows` (F, k), without the whole of it."""
+    found: Floats
+    if rows.shape[1] == 1:
+        found = np.einsum("nd,nd->n", a, b)[rows][:, :, None]
+    else:
+        found = np.einsum("fid,fjd->fij", a[rows], b[rows])
+    return found

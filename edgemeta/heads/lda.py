@@ -23,7 +23,7 @@ import numpy as np
 
 from ..errors import OptionError
 from ..options import check_positive
-from .base import Facts, Floats, Linear, Need, blocks, invert, is_dual, plus_diagonal
+from .base import Facts, Floats, Linear, Need, blocks, invert, is_dual, plus_diagonal, product_blocks
 from .leaving import Bucket, Folds, Ints
 
 
@@ -105,12 +105,12 @@ class LDA:
             return a, products
         scatter = _scatter(facts)
         a, d = self._shrunk(facts, scatter)
-        both = np.linalg.solve(plus_diagonal(a * scatter, d), np.vstack([means, x]).T).T
-        means_solved, x_solved = both[: len(means)], both[len(means) :]
+        inverse = invert(plus_diagonal(a * scatter, d))
+        x_solved = x @ inverse
         products = _Products(
-            lambda rows: np.einsum("fid,fjd->fij", x[rows], x_solved[rows]),
-            x @ means_solved.T,
-            means @ means_solved.T,
+            lambda rows: product_blocks(x, x_solved, rows),
+            x_solved @ means.T,
+            means @ inverse @ means.T,
         )
         return a, products
 

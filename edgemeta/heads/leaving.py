@@ -60,10 +60,11 @@ class Folds:
 
     def means(self, z: Floats, sums: Floats) -> MovedMeans:
         """Means of z (N, D) without each fold, from the `sums` (C, D); classes that are gone are not among them."""
-        pair, inverse = np.unique(self.groups * len(sums) + self.y, return_inverse=True)
+        key = self.groups * len(sums) + self.y
+        order = np.argsort(key, kind="stable")
+        pair, first = np.unique(key[order], return_index=True)
         group, label = pair // len(sums), pair % len(sums)
-        taken = np.zeros((len(pair), z.shape[1]))
-        np.add.at(taken, inverse, z)
+        taken = np.add.reduceat(z[order], first) if len(pair) < len(z) else z[order]
         left = self._left[group, label]
         means = (sums[label] - taken) / np.maximum(left, 1)[:, None]
         # A class that a fold touches moves for every example of the fold, also for those of other classes.

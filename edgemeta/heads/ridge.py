@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import HeadError
 from ..options import check_positive
-from .base import Facts, Floats, Linear, Need, blocks, invert, is_dual, plus_diagonal
+from .base import Facts, Floats, Linear, Need, blocks, invert, is_dual, plus_diagonal, product_blocks
 from .leaving import Folds, Ints
 
 # Factors of lambda that leaving out chooses from.
@@ -81,10 +81,10 @@ class Ridge:
             residuals = lambda_ * (inverse @ (targets - offset))
             scores = self._press(folds, targets, residuals, lambda rows: lambda_ * blocks(inverse, rows))
         else:
-            gram = plus_diagonal(facts.moment() - facts.total * np.outer(mean, mean), lambda_)
-            solved = np.linalg.solve(gram, np.hstack([cross, centred.T]))
-            residuals = targets - offset - centred @ solved[:, : cross.shape[1]]
-            spread = solved[:, cross.shape[1] :].T
+            # The inverse and products with it: triangular solves for so many right-hand sides take longer.
+            inverse = invert(plus_diagonal(facts.moment() - facts.total * np.outer(mean, mean), lambda_))
+            spread = centred @ inverse
+            residuals = targets - offset - spread @ cross
             scores = self._press(folds, targets, residuals, lambda rows: _leverage(centred, spread, rows))
         scores[folds.gone] = -np.inf
         return scores
@@ -143,8 +143,7 @@ class Ridge:
 
 def _leverage(centred: Floats, spread: Floats, rows: Ints) -> Floats:
     """I - Z' A^-1 Z'^T in blocks; spread = A^-1 Z'^T, transposed."""
-    leverage: Floats = np.eye(rows.shape[1]) - np.einsum("fid,fjd->fij", centred[rows], spread[rows])
-    return leverage
+    return np.eye(rows.shape[1]) - product_blocks(centred, spread, rows)
 
 
 HEADS = {"ridge": Ridge}

@@ -25,7 +25,7 @@ from .normalisation import Normalisation, to_float
 from .options import as_count
 from .prediction import Prediction
 from .report import Report, make_report
-from .solving import Solved, solve
+from .solving import Auto, Solved, solve
 from .taught import Taught
 from .terminal import printable
 
@@ -50,7 +50,7 @@ class Learner:
         journal: str | os.PathLike[str] | None = None,
         *,
         dim: int | None = None,
-        head: str | Head = "auto",
+        head: str | Head | Auto = "auto",
         channels: str = "rgb",
         sync: Sync = "call",
         sha256: str | None = None,
@@ -88,15 +88,16 @@ class Learner:
         if bundle is not None and not isinstance(bundle, Bundle):
             bundle = Bundle.open(bundle, sha256=sha256)
         self._embedder = Embedder(bundle, dim, normalisation, variant, providers, threads)
-        self._head = _choose_head(head, bundle)
+        chosen = _choose_head(head, bundle)
+        # What was sealed cannot be left out, so with a budget "auto" stays the bundle's head.
+        self._auto = chosen if isinstance(chosen, Auto) and budget is None else None
+        self._head = chosen.default if isinstance(chosen, Auto) else chosen
         if budget is not None and self._head.needs == "examples":
             raise OptionError(f"head {self._head.name} needs every example, so budget= cannot seal any")
         self._channels, self._keep, self._budget = channels, keep, budget
         self._full = 0 if budget is None else budget + budget // 4  # so many singles make the next call seal
         self._lock = threading.RLock()
         self._solved: Solved | None = None
-        # What was sealed cannot be left out, so with a budget "auto" stays the bundle's head.
-        self._choose = head == "auto" and budget is None
         key, dim = self._embedder.id, self._embedder.dim
         if journal is None:
             self._journal = Journal.memory(embedding_id=key, dim=dim)
@@ -250,7 +251,7 @@ class Learner:
             if not self._taught.statistics.counts:
                 raise NotTaughtError("nothing is taught yet; call learn(image, label) first")
             if self._solved is None:
-                self._solved = solve(self._head, self._taught.facts(self._head), choose=self._choose)
+                self._solved = solve(self._auto or self._head, self._taught.facts(self._head))
             return self._solved
 
     # What is known
@@ -287,7 +288,7 @@ class Learner:
     def head(self) -> Head:
         """The head in use; with "auto" the one chosen for what is taught now."""
         with self._lock:
-            return self._solve().head if self._choose and self._taught.statistics.counts else self._head
+            return self._solve().head if self._auto and self._taught.statistics.counts else self._head
 
     @property
     def journal(self) -> Journal:
@@ -383,7 +384,9 @@ def _check_options(channels: str, keep: str | None, budget: int | None, sync: st
         as_count(budget, "budget, the number of examples kept singly,")
 
 
-def _choose_head(head: str | Head, bundle: Bundle | None) -> Head:
+def _choose_head(head: str | Head | Auto, bundle: Bundle | None) -> Head | Auto:
+    if isinstance(head, Auto):
+        return head
     if not isinstance(head, str):
         parts = ("solve", "leave_out", "name", "needs", "temperature")
         if isinstance(head, type) or not all(hasattr(head, part) for part in parts):
@@ -392,7 +395,7 @@ def _choose_head(head: str | Head, bundle: Bundle | None) -> Head:
     if head != "auto":
         recipe = bundle.head if bundle is not None and bundle.head.name == head else None
         return head_of(recipe) if recipe else make_head(head)
-    return head_of(bundle.head) if bundle is not None else make_head("centred")
+    return Auto(head_of(bundle.head) if bundle is not None else make_head("centred"))
 
 
 def head_of(recipe: HeadRecipe) -> Head:

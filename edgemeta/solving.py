@@ -23,6 +23,13 @@ CLEARLY = 3.0
 
 
 @dataclass(frozen=True)
+class Auto:
+    """What `head="auto"` means: `default` while nothing can be left out, then what `choose_head` says."""
+
+    default: Head
+
+
+@dataclass(frozen=True)
 class Solved:
     """The head that was chosen, what it found, and the factor of its scores in the confidences."""
 
@@ -31,16 +38,17 @@ class Solved:
     temperature: float
 
 
-def solve(head: Head, facts: Facts, *, choose: bool) -> Solved:
-    """`head`, or with `choose` the head that leaving out prefers to it. Raises HeadError."""
+def solve(head: Head | Auto, facts: Facts) -> Solved:
+    """The solution of a head, or of the one that `Auto` comes to. Raises HeadError."""
     sample = sample_of(facts)
     if sample is None:
-        return Solved(head, head.solve(facts), head.temperature)
+        fixed = head.default if isinstance(head, Auto) else head
+        return Solved(fixed, fixed.solve(facts), fixed.temperature)
+    if isinstance(head, Auto):
+        chosen, temperature = choose_head(head.default, sample)
+        return Solved(chosen, chosen.solve(facts), temperature)
     _, y = sample.examples()
-    if not choose:
-        return Solved(head, head.solve(facts), fit_temperature(head.leave_out(sample), y, head.temperature))
-    chosen, temperature = choose_head(head, sample)
-    return Solved(chosen, chosen.solve(facts), temperature)
+    return Solved(head, head.solve(facts), fit_temperature(head.leave_out(sample), y, head.temperature))
 
 
 def choose_head(default: Head, facts: Facts) -> tuple[Head, float]:

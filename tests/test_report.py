@@ -14,7 +14,7 @@ from edgemeta import Learner, make_head
 from edgemeta.calibration import calibration_error, confidences, fit_temperature, surprise, wilson
 from edgemeta.cli import main
 from edgemeta.errors import HeadError, NotTaughtError
-from edgemeta.solving import candidates, choose_head, sample_of, solve
+from edgemeta.solving import Auto, candidates, choose_head, sample_of, solve
 
 
 def blobs(rng: np.random.Generator, classes: int, shots: int, *, dim: int = 16, spread: float = 1.0):
@@ -161,7 +161,7 @@ class TestAuto:
         z, y = task(rng, 4, 1, 12)
         default = make_head("cosine")
         assert sample_of(facts_of(z, y)) is None
-        solved = solve(default, facts_of(z, y), choose=True)
+        solved = solve(Auto(default), facts_of(z, y))
         assert solved.head is default and solved.temperature == default.temperature
 
     def test_the_shape_of_the_classes_is_learned(self, rng):
@@ -215,4 +215,4 @@ class TestAuto:
         z, y = np.vstack([z, z[:1] + 0.1]), np.append(y, 3)
         sample = sample_of(facts_of(z, y))
         assert sample is not None and len(sample.labels) == 3 and sample.total == 18
-        assert np.isfinite(solve(make_head("cosine"), facts_of(z, y), choose=True).solution.scores(z)).all()
+        assert np.isfinite(solve(Auto(make_head("cosine")), facts_of(z, y)).solution.scores(z)).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,8 +64,9 @@ class Taught:
             np.stack([statistics.sums[label] for label in labels]),
             statistics.squares,
             self._moment,
-            self._examples,
-            self._groups,
+            # Leaving out asks for them several times; reading them is what takes time.
+            cache(self._examples),
+            cache(self._groups),
             single=not sealed,
         )
 
@@ -84,7 +87,9 @@ class Taught:
         ids = sorted(self.journal.live)
         rank = {label: i for i, label in enumerate(self.statistics.labels)}
         y = np.array([rank[self.journal.live[i].label] for i in ids], dtype=np.int64)
-        return to_float(self.journal.embeddings(ids)), y
+        z = to_float(self.journal.embeddings(ids))
+        z.flags.writeable = y.flags.writeable = False  # several readers share them
+        return z, y
 
     def _groups(self) -> NDArray[np.int64]:
         """Equal numbers for the examples of one group, in the order of `_examples`."""

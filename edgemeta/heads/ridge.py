@@ -14,7 +14,8 @@ the fit without it are (I - H_gg)^-1 (Y - H Y)_g. In the dual, I - H = lambda (Z
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class Ridge:
             inverse = invert(plus_diagonal(facts.moment() - facts.total * np.outer(mean, mean), lambda_))
             spread = centred @ inverse
             residuals = targets - offset - spread @ cross
-            scores = self._press(folds, targets, residuals, lambda rows: _leverage(centred, spread, rows))
+            scores = self._press(folds, targets, residuals, partial(_leverage, centred, spread))
         scores[folds.gone] = -np.inf
         return scores
 
@@ -105,22 +106,29 @@ class Ridge:
 
     def _lambda(self, facts: Facts) -> float:
         chosen = self.lambda_ if self.lambda_ is not None else self._left_out_lambda(facts)
-        # All examples zero gives a floor of zero; any positive number then solves W = 0.
-        return max(chosen, 1e-8 * facts.squares / facts.dim) or 1.0
+        return max(chosen, _floor(facts))
 
     def _left_out_lambda(self, facts: Facts) -> float:
+        """One eigendecomposition serves every lambda: H = 1/N + F diag(1 / (v + lambda)) F^T."""
         if not facts.single:
             raise HeadError("ridge cannot choose lambda by leaving out: examples were sealed. Give lambda_=")
-        total = facts.sums.sum(axis=0)
-        unit = max(0.0, facts.squares - float(total @ total) / facts.total) / facts.total
-        _, y = facts.examples()
-        targets = self._targets(facts, y)
+        z, y = facts.examples()
+        mean, _, offset = self._centred(facts)
+        centred, targets = z - mean, self._targets(facts, y)
+        folds = Folds(y, facts.groups(), facts.counts)
+        unit = float(np.square(centred).sum()) / facts.total
         best, least = GRID[len(GRID) // 2] * unit, np.inf
-        for factor in GRID:
-            scores = replace(self, lambda_=factor * unit).leave_out(facts)
+        if folds.gone.any():
             # With a class that a fold takes away whole the errors would speak for the other classes alone.
+            return best
+        spread, values = _spectrum(facts, centred, mean)
+        turned = spread.T @ (targets - offset)
+        for factor in GRID:
+            shrunk = spread / (values + max(factor * unit, _floor(facts)))
+            residuals = targets - offset - shrunk @ turned
+            scores = self._press(folds, targets, residuals, partial(_leverage, spread, shrunk))
             error = float(np.square(scores - targets).sum())
-            if error <= least and np.isfinite(error):
+            if error <= least:
                 best, least = factor * unit, error
         return best
 
@@ -139,6 +147,21 @@ class Ridge:
         mean = facts.sums.sum(axis=0) / facts.total
         cross = (facts.sums - facts.counts[:, None] * mean) * target[:, None]
         return mean, cross.T, facts.counts * target / facts.total
+
+
+def _floor(facts: Facts) -> float:
+    # All examples zero would give a floor of zero; any positive number then solves W = 0.
+    return 1e-8 * facts.squares / facts.dim or 1.0
+
+
+def _spectrum(facts: Facts, centred: Floats, mean: Floats) -> tuple[Floats, Floats]:
+    """F (N, R) and v (R,) with Z' (G' + lambda I)^-1 Z'^T = F diag(1 / (v + lambda)) F^T, from the smaller form."""
+    if is_dual(facts):
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        values = np.maximum(values, 0.0)
+        return vectors * np.sqrt(values), values
+    values, vectors = np.linalg.eigh(facts.moment() - facts.total * np.outer(mean, mean))
+    return centred @ vectors, np.maximum(values, 0.0)
 
 
 def _leverage(centred: Floats, spread: Floats, rows: Ints) -> Floats:

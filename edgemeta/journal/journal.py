@@ -24,6 +24,7 @@ from ..terminal import printable
 from . import format as fmt
 from .compaction import Sealing, plan_sealing, rewrite
 from .draft import Draft
+from .flips import mend_transaction
 from .format import Example, Identity
 from .header import HEADER_SIZE, Header
 from .history import take_back
@@ -126,14 +127,22 @@ class Journal(Reading):
         state, scan = State(header), Scan(self._store, header, HEADER_SIZE, size)
         for _ in follow(state, scan):
             pass
-        self._tail = self._judge(scan)
+        tail, self._mended = self._judge(scan), False
+        while tail is not None and (flip := mend_transaction(self._store, header, scan.end, state.number)) is not None:
+            self._warn(f"a flipped bit in byte {flip.offset} was corrected")
+            scan, self._mended = Scan(self._store, header, scan.end, size, state.number), True
+            for _ in follow(state, scan):
+                pass
+            tail = self._judge(scan)
+        self._tail = tail
         self._state, self._end = state, scan.end
         self.recovered = None
         if self._tail is not None:
             self.recovered = Recovered(scan.end, size - scan.end, self._tail.records)
             # A reader may see a transaction that is just being written: that is nothing odd.
             if not self.readonly or self._tail.finished:
-                self._warn(self.recovered)
+                done = "is skipped" if self.readonly else "was cut off"
+                self._warn(f"a torn end {done}: {self.recovered}. This is what a cut of power leaves")
 
     def _judge(self, scan: Scan) -> Tail | None:
         """What is behind the last transaction: nothing, or a torn end. Raises where it is neither."""
@@ -144,20 +153,17 @@ class Journal(Reading):
             raise damaged(self._store, scan.end, why)
         return tail
 
-    def _warn(self, found: Recovered) -> None:
-        done = "is skipped" if self.readonly else "was cut off"
-        warnings.warn(
-            f"{printable(self._store.name)}: a torn end {done}: {found}. This is what a cut of power leaves",
-            RecoveredWarning,
-            stacklevel=5,
-        )
+    def _warn(self, what: str) -> None:
+        warnings.warn(f"{printable(self._store.name)}: {what}", RecoveredWarning, stacklevel=5)
 
     def _begin(self, made: bool) -> None:
         """Before the first write: the torn end goes, what is there becomes durable, ids get a safe uuid."""
         state, tail = self._state, self._tail
         try:
+            self._store.settle()
             if tail is not None:
                 self._store.truncate(self._end)
+            if tail is not None or self._mended:
                 self._store.sync()
             elif self._sync == "call" and self._end > state.synced:
                 self._store.sync()  # another program may have written without

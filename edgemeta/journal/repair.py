@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..errors import JournalDamagedError, JournalError, JournalMissingError, JournalWriteError
 from ..terminal import printable
 from . import format as fmt
+from .flips import mend_records
 from .format import Commit, ExampleHead, Seal
 from .header import HEADER_SIZE, Header, Nonsense
 from .ids import ExampleId, Range, RangeSet, new_uuid
@@ -34,7 +35,8 @@ class RepairReport:
     still holds what was forgotten. damage: byte ranges (start, end) that hold no valid record. suspects: those among
     them that may have held a tombstone: what it forgot may be back. records_lost: missing from transactions whose
     commit is there. transactions_lost: commits that are missing before the last one found; beyond that nobody
-    knows. torn: bytes of an unfinished transaction at the end, which opening would cut off too.
+    knows. torn: bytes of an unfinished transaction at the end, which opening would cut off too. mended: bytes that had
+    one bit wrong and are right again.
     """
 
     path: str
@@ -48,11 +50,12 @@ class RepairReport:
     transactions_lost: int
     torn: int
     header_damaged: bool
+    mended: tuple[int, ...] = ()
 
     @property
     def damaged(self) -> bool:
         """Whether anything but a torn end was wrong."""
-        return bool(self.damage or self.header_damaged)
+        return bool(self.damage or self.header_damaged or self.mended)
 
     def __str__(self) -> str:
         lines = [f"{self.examples} examples and {self.seals} seals are in {printable(self.path)}"]
@@ -60,6 +63,9 @@ class RepairReport:
             return lines[0] + "; no damage was found"
         if self.header_damaged:
             lines.append("the header was damaged")
+        if self.mended:
+            where = ", ".join(map(str, self.mended))
+            lines.append(f"mended: one flipped bit each in bytes {where}; nothing of those records is lost")
         for start, end in self.damage:
             lines.append(f"damaged: bytes {start} to {end}")
         if self.records_lost or self.transactions_lost:
@@ -108,9 +114,10 @@ def repair(
             raise JournalMissingError(f"there is no journal {printable(file.name)}")
         store, unreadable = _readable(file)
         header, whole = recover_header(store, embedding_id, dim)
+        mended = tuple(flip.offset for flip in mend_records(store, header))
         found, damage = _survey(store, header)
         saved = _choose(store, header, found, damage, header_damaged=not whole)
-        report = replace(saved.report, path=file.name)
+        report = replace(saved.report, path=file.name, mended=mended)
         if out is None and not report.damaged and not unreadable:
             return report
         target = os.path.realpath(os.fspath(out)) if out is not None else file.name + ".repaired"

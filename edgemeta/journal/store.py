@@ -59,6 +59,12 @@ class Store(Protocol):
     def replace(self, make: Callable[[bytes], Iterable[bytes]]) -> None:
         """Put `make(place of the new bytes)` in the place of everything, durably and all or nothing."""
 
+    def correct(self, offset: int, byte: int) -> None:
+        """Read `byte` at `offset` from now on."""
+
+    def settle(self) -> None:
+        """Write what was corrected."""
+
     def renewed(self) -> bool:
         """For a reader: whether the file was replaced by another; if so the other is read from now on."""
 
@@ -98,6 +104,12 @@ class MemoryStore:
 
     def replace(self, make: Callable[[bytes], Iterable[bytes]]) -> None:
         self.data = bytearray(b"".join(make(NOWHERE)))
+
+    def correct(self, offset: int, byte: int) -> None:
+        self.data[offset] = byte
+
+    def settle(self) -> None:
+        pass
 
     def renewed(self) -> bool:
         return False
@@ -178,6 +190,7 @@ class FileStore:
         self.name = os.path.realpath(as_path(path, "a journal"))
         self.readonly = readonly
         self._fd = self._lock = -1
+        self._corrected: dict[int, int] = {}
         self._pid = os.getpid()
         if not readonly:
             self._lock = lock(self.name + ".lock")
@@ -221,6 +234,22 @@ class FileStore:
         return os.fstat(self._fd).st_size
 
     def read(self, offset: int, size: int) -> bytes:
+        data = self._read(offset, size)
+        for at, byte in self._corrected.items():
+            if offset <= at < offset + len(data):
+                data = data[: at - offset] + bytes([byte]) + data[at - offset + 1 :]
+        return data
+
+    def correct(self, offset: int, byte: int) -> None:
+        self._corrected[offset] = byte
+
+    def settle(self) -> None:
+        self._check_owner()
+        for offset, byte in self._corrected.items():
+            write_all(self._fd, bytes([byte]), offset)
+        self._corrected.clear()
+
+    def _read(self, offset: int, size: int) -> bytes:
         parts = []
         while size > 0:
             try:
@@ -289,6 +318,7 @@ class FileStore:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = fd
+        self._corrected.clear()
         sync_folder(self.name)
 
     def _keep_owner(self, fd: int) -> None:
@@ -308,6 +338,7 @@ class FileStore:
         old = self._fd
         self._open()
         os.close(old)
+        self._corrected.clear()
         return True
 
     def close(self) -> None:

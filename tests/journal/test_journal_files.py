@@ -158,7 +158,7 @@ def test_a_reader_says_when_committed_bytes_are_skipped(path):
         writer.append([new("b", 2)])
         writer.append([new("c", 3)])
     data = bytearray(path.read_bytes())
-    data[at + 30] ^= 1
+    data[at + 30] ^= 3
     path.write_bytes(data)
     with pytest.warns(RecoveredWarning, match="is skipped"):
         assert Journal.peek(path).labels == ("a",)
@@ -513,12 +513,12 @@ def test_no_embedding_stays_in_memory(path):
 
 
 def test_a_reader_says_when_the_last_transaction_was_damaged(path):
-    """A flipped bit in the very last commit looks like a torn end, but everything was written."""
+    """Two flipped bits in the very last commit look like a torn end, but everything was written."""
     with open_journal(path) as writer:
         writer.append([new("a", 1)])
         writer.append([new("b", 2)])
     data = bytearray(path.read_bytes())
-    data[-1] ^= 1
+    data[-1] ^= 3
     path.write_bytes(data)
     with pytest.warns(RecoveredWarning, match="1 whole records"):
         assert Journal.peek(path).labels == ("a",)

@@ -88,22 +88,13 @@ def _in_body(window: Window, offset: int, frame: fmt.Frame) -> Flip | None:
         at = size - 4 + (wrong.bit_length() - 1) // 8
         return Flip(first + at, body[at] ^ 1 << (wrong.bit_length() - 1) % 8)
     # What a flipped bit of the last byte changes in the CRC; then, byte by byte, of the one before.
-    differences = [_STEP[1 << bit] for bit in range(8)]
+    differences = [CRC_TABLE[1 << bit] for bit in range(8)]
     for at in range(size - 5, -1, -1):
         if wrong in differences:
             return Flip(first + at, body[at] ^ 1 << differences.index(wrong))
-        differences = [difference >> 8 ^ _STEP[difference & 0xFF] for difference in differences]
+        differences = [difference >> 8 ^ CRC_TABLE[difference & 0xFF] for difference in differences]
     return None
 
 
-def _table() -> list[int]:
-    """What a byte more does to a CRC-32 (IEEE, reflected)."""
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0xEDB88320 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-_STEP = _table()
+# What a byte more does to a CRC-32: zlib's CRC of one byte, its two inversions undone.
+CRC_TABLE = [zlib.crc32(bytes([i]), 0xFFFFFFFF) ^ 0xFFFFFFFF for i in range(256)]

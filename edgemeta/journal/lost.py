@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 
 from ..errors import JournalDamagedError, JournalVersionError
 from ..terminal import printable
 from . import format as fmt
+from .flips import CRC_TABLE
 from .header import HEADER_SIZE, MAX_DIM, Header, Nonsense, decode_header
 from .ids import new_uuid
 from .scan import Window, read_header, read_payload
@@ -80,14 +80,8 @@ def _unwind(crc: int, data: bytes) -> int:
     state = crc ^ 0xFFFFFFFF
     for byte in reversed(data):
         index = _BY_TOP[state >> 24]
-        state = ((state ^ _TABLE[index]) << 8 & 0xFFFFFFFF) | (index ^ byte)
+        state = ((state ^ CRC_TABLE[index]) << 8 & 0xFFFFFFFF) | (index ^ byte)
     return state ^ 0xFFFFFFFF
 
 
-def _table() -> list[int]:
-    # zlib's CRC of one byte, its two inversions undone.
-    return [zlib.crc32(bytes([i]), 0xFFFFFFFF) ^ 0xFFFFFFFF for i in range(256)]
-
-
-_TABLE = _table()
-_BY_TOP = {entry >> 24: index for index, entry in enumerate(_TABLE)}
+_BY_TOP = {entry >> 24: index for index, entry in enumerate(CRC_TABLE)}

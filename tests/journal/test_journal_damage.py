@@ -1,4 +1,4 @@
-"""Flipped bits lose nothing; cut files, garbage, hostile records: a clear error or at most the last transaction lost."""
+"""Flipped bits lose nothing; cut files, garbage, hostile records: a clear error, or the last transaction at most."""
 
 from __future__ import annotations
 

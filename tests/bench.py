@@ -15,12 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from edgemeta import Bundle, Learner
+from edgemeta import Bundle, Learner, make_head
 from edgemeta.data import Digits, Omniglot
 from edgemeta.demo import draw_support, embed_set, measure
 from edgemeta.evaluation import bundle_embed, evaluate, evaluate_runs
@@ -154,6 +154,31 @@ def teaching(bundle: Bundle) -> list[Figure]:
     return figures
 
 
+def leaving_out() -> list[Figure]:
+    """Scores of every example left out against one fit, from the examples, with lambda or shrinkage given."""
+    figures = []
+    for classes, shots in ((5, 5), (20, 25), (40, 50)):
+        learner = Learner(dim=640)
+        y = np.repeat(np.arange(classes), shots)
+        centres = np.random.default_rng(1).normal(size=(classes, 640))
+        z = centres[y] + np.random.default_rng(2).normal(size=(len(y), 640))
+        learner.learn_many(z, [f"{c:02d}" for c in y])
+        for head in (make_head("ridge"), make_head("lda")):
+            facts = learner._taught.facts(head)
+            z, y = facts.examples()
+
+            def fresh(facts: object = facts, z: np.ndarray = z) -> object:
+                return replace(facts, moment=lambda: z.T @ z)  # type: ignore[type-var]
+
+            pairs = [
+                (median_time(lambda: head.solve(fresh()), 3), median_time(lambda: head.leave_out(fresh()), 3))  # noqa: B023
+                for _ in range(7)
+            ]
+            fit, left = (statistics.median(side) for side in zip(*pairs, strict=True))
+            figures.append(at_most(f"{head.name}, leave-one-out / one fit, {len(y)} x 640", left / fit, "ratio", 3.0))
+    return figures
+
+
 def digits(bundle: Bundle) -> list[Figure]:
     """5 shots of the shipped digits, the same draws for the model and for two raw-pixel baselines.
 
@@ -172,7 +197,7 @@ def digits(bundle: Bundle) -> list[Figure]:
     ci95 = 1.96 * gap.std(ddof=1) / len(gap) ** 0.5
     return [
         *[
-            Figure(f"digits, {row.shots} shots", round(row.accuracy, 3), "%", None, True, round(row.ci95, 3))
+            Figure(f"digits, {row.shots} shots", round(row.accuracy, 3), "%", None, True, round(row.ci95 or 0.0, 3))
             for row in rows.values()
         ],
         stated("digits, 5 shots, better raw-pixel baseline", float(best.mean()), "%"),
@@ -195,7 +220,7 @@ def _draws(learner: Learner, raw: np.ndarray, data: object, **options: object) -
 
 
 def _baseline(pixels: np.ndarray, data: object, head: str, options: dict) -> np.ndarray:
-    from edgemeta import Normalisation, make_head
+    from edgemeta import Normalisation
 
     learner_options = {
         "dim": pixels.shape[1],
@@ -229,7 +254,14 @@ def main() -> int:
     options = parser.parse_args()
     bundle = Bundle.open("glyphs")
     figures = [at_most("glyphs bundle", bundle.nbytes / 1e6, "MB", 1.0)]
-    for part in (imports, demo_time, lambda: memory(bundle), lambda: teaching(bundle), lambda: digits(bundle)):
+    for part in (
+        imports,
+        demo_time,
+        lambda: memory(bundle),
+        lambda: teaching(bundle),
+        leaving_out,
+        lambda: digits(bundle),
+    ):
         figures += part()
     if (options.omniglot / "images_evaluation.zip").exists():
         figures += omniglot(bundle, options.omniglot)

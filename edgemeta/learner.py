@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .bundle import Bundle, HeadRecipe
 from .embedder import Embedder
 from .errors import HeadError, InputError, JournalWriteError, NotFoundError, NotTaughtError, OptionError
-from .heads import Head, Solution, make_head
+from .heads import Facts, Head, Solution, make_head
 from .inputs import collect, one, several
 from .journal import Change, ExampleId, Journal, NewExample
 from .journal.opening import Sync, check_sync
@@ -25,7 +25,6 @@ from .normalisation import Normalisation, to_float
 from .options import as_count
 from .prediction import Prediction
 from .report import Report, make_report
-from .solving import Auto, Solved, solve
 from .taught import Taught
 from .terminal import printable
 
@@ -50,7 +49,7 @@ class Learner:
         journal: str | os.PathLike[str] | None = None,
         *,
         dim: int | None = None,
-        head: str | Head | Auto = "auto",
+        head: str | Head = "auto",
         channels: str = "rgb",
         sync: Sync = "call",
         sha256: str | None = None,
@@ -68,9 +67,9 @@ class Learner:
 
         bundle: a path, a `Bundle`, or the name of a shipped one ("glyphs"). dim: instead of a bundle, the length of
         the embeddings that you bring; `normalisation` says what is done to them (L2 when not given).
-        head: a name ("cosine", "euclidean", "centred", "lda", "ridge", "projected", "neighbours"), a head such as
-        `Ridge(lambda_=0.5)`, or "auto": the bundle's, unless leaving examples out speaks clearly for another
-        (`edgemeta.solving`). channels: the order of colours in arrays, "rgb" or "bgr" (OpenCV).
+        head: "auto" (the bundle's; "cosine" with dim=), a name ("euclidean", "cosine", "centred", "lda", "ridge",
+        "projected", "neighbours") or a head object such as `Ridge(lambda_=0.5)`.
+        channels: the order of colours in arrays, "rgb" or "bgr" (OpenCV).
         sync: "call" (what was acknowledged is on the disk), "manual" (call `sync()`), "never".
         sha256: the hash that the bundle file must have. readonly: take no lock and write nothing.
         keep="input" stores the fitted images too, so that `edgemeta relearn` can move to a new backbone.
@@ -88,16 +87,13 @@ class Learner:
         if bundle is not None and not isinstance(bundle, Bundle):
             bundle = Bundle.open(bundle, sha256=sha256)
         self._embedder = Embedder(bundle, dim, normalisation, variant, providers, threads)
-        chosen = _choose_head(head, bundle)
-        # What was sealed cannot be left out, so with a budget "auto" stays the bundle's head.
-        self._auto = chosen if isinstance(chosen, Auto) and budget is None else None
-        self._head = chosen.default if isinstance(chosen, Auto) else chosen
+        self._head = _choose_head(head, bundle)
         if budget is not None and self._head.needs == "examples":
             raise OptionError(f"head {self._head.name} needs every example, so budget= cannot seal any")
         self._channels, self._keep, self._budget = channels, keep, budget
         self._full = 0 if budget is None else budget + budget // 4  # so many singles make the next call seal
         self._lock = threading.RLock()
-        self._solved: Solved | None = None
+        self._solution: Solution | None = None
         key, dim = self._embedder.id, self._embedder.dim
         if journal is None:
             self._journal = Journal.memory(embedding_id=key, dim=dim)
@@ -213,12 +209,12 @@ class Learner:
         return self._predict(xs)
 
     def _predict(self, xs: Any) -> list[Prediction]:
-        solved = self._solve()
+        solution = self.solution()
         q20, _ = self._embed(xs)
         if not len(q20):
             return []
-        scores = solved.solution.scores(to_float(q20))
-        return [Prediction(solved.solution.labels, row, solved.temperature) for row in scores]
+        scores = solution.scores(to_float(q20))
+        return [Prediction(solution.labels, row, self._head.temperature) for row in scores]
 
     def embed(self, xs: Any) -> NDArray[np.float64]:
         """The normalised embeddings (N, D) of several inputs, as they would be stored."""
@@ -229,30 +225,29 @@ class Learner:
 
         Raises NotTaughtError, HeadError.
         """
-        return self._solve().solution
+        with self._lock:
+            if self._solution is None:
+                self._solution = self._head.solve(self._facts())
+            return self._solution
 
     def report(self) -> Report:
-        """How well each class is known, from every example predicted by a learner that never saw its group.
+        """How well each class is known, from every example predicted by the head without that example's group.
 
         Expected accuracy, confusions, examples that look mislabelled; where there are too few examples to say, it says
         so. Reads all examples. Raises NotTaughtError; HeadError when examples were sealed (`budget=`), for those can no
         longer be left out.
         """
         with self._lock:
-            solved = self._solve()
-            facts = self._taught.facts(solved.head)
+            facts = self._facts()
             if not facts.single:
                 raise HeadError("no report: examples were sealed (budget=), and those cannot be left out any more")
-            scores = solved.head.leave_out(facts)
-            return make_report(solved.head.name, facts, scores, solved.temperature, sorted(self._journal.live))
+            scores = self._head.leave_out(facts)
+            return make_report(self._head.name, facts, scores, self._head.temperature, sorted(self._journal.live))
 
-    def _solve(self) -> Solved:
-        with self._lock:
-            if not self._taught.statistics.counts:
-                raise NotTaughtError("nothing is taught yet; call learn(image, label) first")
-            if self._solved is None:
-                self._solved = solve(self._auto or self._head, self._taught.facts(self._head))
-            return self._solved
+    def _facts(self) -> Facts:
+        if not self._taught.statistics.counts:
+            raise NotTaughtError("nothing is taught yet; call learn(image, label) first")
+        return self._taught.facts(self._head)
 
     # What is known
 
@@ -280,15 +275,14 @@ class Learner:
         """Bytes of memory for what was taught: sums, moment, weights, and the journal when it has no file."""
         with self._lock:
             held = self._taught.statistics.nbytes
-            if self._solved is not None:
-                held += self._solved.solution.nbytes
+            if self._solution is not None:
+                held += self._solution.nbytes
             return held + (self._journal.nbytes if self._journal.path is None else 0)
 
     @property
     def head(self) -> Head:
-        """The head in use; with "auto" the one chosen for what is taught now."""
-        with self._lock:
-            return self._solve().head if self._auto and self._taught.statistics.counts else self._head
+        """The head in use."""
+        return self._head
 
     @property
     def journal(self) -> Journal:
@@ -348,7 +342,7 @@ class Learner:
         return self._embedder.embeddings(inputs.embeddings), None
 
     def _follow(self, change: Change) -> Change:
-        self._solved = None
+        self._solution = None
         self._taught.apply(change)
         return change
 
@@ -384,9 +378,7 @@ def _check_options(channels: str, keep: str | None, budget: int | None, sync: st
         as_count(budget, "budget, the number of examples kept singly,")
 
 
-def _choose_head(head: str | Head | Auto, bundle: Bundle | None) -> Head | Auto:
-    if isinstance(head, Auto):
-        return head
+def _choose_head(head: str | Head, bundle: Bundle | None) -> Head:
     if not isinstance(head, str):
         parts = ("solve", "leave_out", "name", "needs", "temperature")
         if isinstance(head, type) or not all(hasattr(head, part) for part in parts):
@@ -395,7 +387,7 @@ def _choose_head(head: str | Head | Auto, bundle: Bundle | None) -> Head | Auto:
     if head != "auto":
         recipe = bundle.head if bundle is not None and bundle.head.name == head else None
         return head_of(recipe) if recipe else make_head(head)
-    return Auto(head_of(bundle.head) if bundle is not None else make_head("centred"))
+    return head_of(bundle.head) if bundle is not None else make_head("cosine")
 
 
 def head_of(recipe: HeadRecipe) -> Head:

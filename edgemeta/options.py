@@ -44,8 +44,8 @@ def as_names(value: Any, what: str) -> list[str]:
 def check_positive(value: Any, what: str, *, zero: bool = False) -> None:
     """A finite number above zero, or zero too. Raises OptionError."""
     try:
-        ok = math.isfinite(value) and (value > 0 or (zero and value == 0))
-    except TypeError:
+        ok = not isinstance(value, bool) and math.isfinite(value) and (value > 0 or (zero and value == 0))
+    except (TypeError, OverflowError):
         ok = False
     if not ok:
         raise OptionError(f"{what} must be finite and {'not negative' if zero else 'positive'}, not {value!r}")

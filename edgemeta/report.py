@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import calibration_error, confidences, wilson
+from .calibration import calibration_error, confidences, fit_temperature, wilson
 from .heads import Facts
 from .heads.base import Floats
 from .terminal import printable, table
@@ -17,8 +17,11 @@ from .terminal import printable, table
 # Fewer independent groups than this say too little: the 95 % interval of a share of 5 is 50 points wide or more.
 ENOUGH_FOR_A_CLASS = 5
 ENOUGH_IN_ALL = 10
-# An example looks mislabelled when the others give its own label less than this.
+# Confidences need as many to be judged.
+ENOUGH_FOR_CONFIDENCES = 100
+# An example looks mislabelled when the others give its own label less than this, and another more than half.
 SUSPICIOUS = 0.05
+SHOWN = 10  # suspects in the text; all are in the record
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class Suspect:
 class Report:
     """What `Learner.report()` gives. Shares in percent; None where there are too few examples to say.
 
-    accuracy: expected on new inputs, each class alike; low and high: its 95 % interval (Wilson, by groups).
-    calibration_error: how far confidences are off on average, in points. suspects: most suspicious first.
+    accuracy: expected on new inputs, each class alike; low and high: its 95 % interval (Wilson, for as many groups as
+    classes of one size would need to say as much). calibration_error: how far confidences are off on average, in
+    points. suspects: most suspicious first.
     """
 
     head: str
@@ -80,11 +84,15 @@ class Report:
             taken = ", ".join(f"{printable(label)} {count}" for label, count in each.taken_for[:3])
             rows.append((printable(each.label), str(each.examples), expected, taken))
         lines.append(table(rows))
-        for suspect in self.suspects:
+        if self.calibration_error is not None:
+            lines.append(f"confidences are off by {self.calibration_error:.0f} points on average")
+        for suspect in self.suspects[:SHOWN]:
             lines.append(
                 f"looks mislabelled: {suspect.example}, a {printable(suspect.label)} "
                 f"that looks like {printable(suspect.looks_like)} ({100 * suspect.confidence:.0f} %)"
             )
+        if len(self.suspects) > SHOWN:
+            lines.append(f"and {len(self.suspects) - SHOWN} more")
         return "\n".join(lines)
 
 
@@ -95,16 +103,19 @@ class _LeftOut:
     frames it has.
     """
 
-    def __init__(self, facts: Facts, scores: Floats, temperature: float) -> None:
+    def __init__(self, facts: Facts, scores: Floats) -> None:
         _, self.y = facts.examples()
-        self.labels, rows = facts.labels, np.arange(len(self.y))
+        self.labels, self.scores = facts.labels, scores
         self.groups = np.unique(facts.groups(), return_inverse=True)[1]
-        self.known = np.isfinite(scores[rows, self.y])
+        self.known = np.isfinite(scores[np.arange(len(self.y)), self.y])
         self.predicted = scores.argmax(axis=1)
-        self.shares = np.zeros_like(scores)
-        self.shares[self.known] = confidences(scores[self.known], temperature)
-        self.own = self.shares[rows, self.y]
         self.weights = 1.0 / np.bincount(self.groups)[self.groups]
+
+    def shares(self, temperature: float) -> Floats:
+        """Confidences (N, C); zeros where the example's own class is gone."""
+        shares = np.zeros_like(self.scores)
+        shares[self.known] = confidences(self.scores[self.known], temperature)
+        return shares
 
     def count_groups(self, rows: NDArray[np.bool_]) -> int:
         return len(np.unique(self.groups[rows]))
@@ -126,27 +137,45 @@ class _LeftOut:
             tuple((self.labels[k], int(wrong[k])) for k in np.argsort(-wrong, kind="stable") if wrong[k]),
         )
 
-    def suspects(self, ids: Sequence[object]) -> tuple[Suspect, ...]:
-        best = self.shares.argmax(axis=1)
-        doubted = [i for i in np.argsort(self.own, kind="stable") if self.known[i] and self.own[i] < SUSPICIOUS]
+    def suspects(self, prior: float, ids: Sequence[object]) -> tuple[Suspect, ...]:
+        shares = self.shares(fit_temperature(self.scores, self.y, prior, self.weights))
+        own, best = shares[np.arange(len(self.y)), self.y], shares.argmax(axis=1)
+        doubted = self.known & (own < SUSPICIOUS) & (shares.max(axis=1) > 0.5) & (best != self.y)
         return tuple(
-            Suspect(str(ids[i]), self.labels[self.y[i]], self.labels[best[i]], float(self.shares[i, best[i]]))
-            for i in doubted
+            Suspect(str(ids[i]), self.labels[self.y[i]], self.labels[best[i]], float(shares[i, best[i]]))
+            for i in np.argsort(own, kind="stable")
+            if doubted[i]
         )
+
+    def class_mean(self) -> tuple[float, int] | None:
+        """Accuracy in percent, each class alike, and how many groups that is worth; None with too few to say."""
+        rows = [(self.y == c) & self.known for c in range(len(self.labels))]
+        if len(rows) < 2 or not all(each.any() for each in rows):
+            return None
+        worth = int(len(rows) ** 2 / sum(1.0 / self.count_groups(each) for each in rows))
+        if worth < ENOUGH_IN_ALL:
+            return None
+        return float(np.mean([self.accuracy(each) for each in rows])), worth
+
+    def calibration_error(self, temperature: float) -> float | None:
+        """Of the confidences that `predict` gives, in points."""
+        if len(self.labels) < 2 or self.count_groups(self.known) < ENOUGH_FOR_CONFIDENCES:
+            return None
+        # One frame speaks for its group.
+        rows = np.unique(np.where(self.known, self.groups, -1), return_index=True)[1]
+        rows = rows[self.known[rows]]
+        right = (self.predicted == self.y)[rows]
+        return 100 * calibration_error(self.shares(temperature).max(axis=1)[rows], right)
 
 
 def make_report(head: str, facts: Facts, scores: Floats, temperature: float, ids: Sequence[object]) -> Report:
-    """scores: (N, C) of `Head.leave_out`; ids: of the examples, in the same order."""
-    left = _LeftOut(facts, scores, temperature)
-    classes = range(len(facts.labels))
-    judged = left.count_groups(left.known)
-    accuracy = low = high = error = None
-    every_class = all(left.known[left.y == c].any() for c in classes)
-    if len(classes) > 1 and every_class and judged >= ENOUGH_IN_ALL:
-        accuracy = float(np.mean([left.accuracy((left.y == c) & left.known) for c in classes]))
-        low, high = (100 * bound for bound in wilson(judged * accuracy / 100, judged))
-        right = (left.predicted == left.y)[left.known]
-        error = 100 * calibration_error(left.shares[left.known].max(axis=1), right)
+    """scores: (N, C) of `Head.leave_out`; temperature: that of `predict`; ids: of the examples, in the same order."""
+    left = _LeftOut(facts, scores)
+    accuracy = low = high = None
+    found = left.class_mean()
+    if found is not None:
+        accuracy, worth = found
+        low, high = (100 * bound for bound in wilson(worth * accuracy / 100, worth))
     return Report(
         head,
         facts.total,
@@ -154,7 +183,7 @@ def make_report(head: str, facts: Facts, scores: Floats, temperature: float, ids
         accuracy,
         low,
         high,
-        error,
-        tuple(left.class_report(c) for c in classes),
-        left.suspects(ids),
+        left.calibration_error(temperature),
+        tuple(left.class_report(c) for c in range(len(facts.labels))),
+        left.suspects(temperature, ids),
     )

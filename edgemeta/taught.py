@@ -56,7 +56,7 @@ class Taught:
                 "use head='cosine' or 'euclidean', or teach again with the head named from the start"
             )
         if head.needs == "examples" and sealed:
-            raise HeadError(f"head {head.name} needs every example, and some were sealed; use another head")
+            raise HeadError(f"head {head.name} as it is set needs every example, and some were sealed; use another")
         labels = statistics.labels
         return Facts(
             labels,

@@ -311,8 +311,11 @@ def test_a_head_whose_needs_were_sealed_away_raises(tmp_path):
         Learner(dim=16, journal=file, head="ridge")
     with pytest.raises(HeadError, match="some were sealed"):
         Learner(dim=16, journal=file, head="neighbours")
-    with pytest.raises(OptionError, match="needs every example"):
-        Learner(dim=16, head="neighbours", budget=5)
+    for head in ("neighbours", Ridge(lambda_=None)):
+        with pytest.raises(HeadError, match="some were sealed"):
+            Learner(dim=16, journal=file, head=head)
+        with pytest.raises(OptionError, match="needs every example"):
+            Learner(dim=16, head=head, budget=5)
 
 
 def test_threads_teach_and_ask_at_once(learner):

@@ -68,7 +68,34 @@ def bursts(rng: np.random.Generator, count: int, longest: int) -> np.ndarray:
     return np.sort(rng.integers(0, max(1, count // longest), count))
 
 
-HEADS = [*map(make_head, head_names()), Ridge(balance=True), LDA(shrinkage=0.5), LDA(shrinkage=1.0)]
+HEADS = [
+    *map(make_head, head_names()),
+    Ridge(balance=True),
+    Ridge(lambda_=None),
+    LDA(shrinkage=0.5),
+    LDA(shrinkage=1.0),
+]
+EXTREMES = [*(Ridge(lambda_=lambda_) for lambda_ in (0.0, 1e-6, 1e8)), *(LDA(shrinkage=rho) for rho in (0.0, 1e-4))]
+
+
+def largest_error(head, z, y, groups, *, single: bool = True) -> float:
+    """Relative to the largest score; the classes that are gone must be the same."""
+    found = head.leave_out(facts_of(z, y, groups=groups, single=single))
+    expected = brute(head, z, y, groups, single=single)
+    assert (np.isneginf(found) == np.isneginf(expected)).all()
+    finite = np.isfinite(expected)
+    scale = max(1.0, float(np.abs(expected[finite]).max(initial=0.0)))
+    return float(np.abs(found[finite] - expected[finite]).max(initial=0.0)) / scale
+
+
+@pytest.mark.parametrize("head", EXTREMES, ids=repr)
+@pytest.mark.parametrize("shape", [(5, 5, 640), (3, 4, 40), (4, 8, 6)])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_tiny_and_huge_regularisation(head, shape, grouped, rng):
+    classes, shots, dim = shape
+    z, y = task(rng, classes, shots, dim, spread=1.0)
+    groups = np.arange(len(y)) // 2 if grouped else np.arange(len(y))
+    assert largest_error(head, z, y, groups) <= 1e-7
 
 
 @pytest.mark.parametrize("head", HEADS, ids=repr)
@@ -87,12 +114,5 @@ def test_leaving_out_is_solving_again(head, classes, shots, dim, grouped, seed, 
     z, y = z[keep], np.unique(y[keep], return_inverse=True)[1]
     if not len(y):
         return
-    groups = {"alone": np.arange(len(y)), "bursts": bursts(rng, len(y), 3), "mixed": rng.integers(0, 3, len(y))}[
-        grouped
-    ]
-    found = head.leave_out(facts_of(z, y, groups=groups, single=single))
-    expected = brute(head, z, y, groups, single=single)
-    assert (np.isneginf(found) == np.isneginf(expected)).all()
-    finite = np.isfinite(expected)
-    scale = max(1.0, float(np.abs(expected[finite]).max(initial=0.0)))
-    assert np.abs(found[finite] - expected[finite]).max(initial=0.0) <= 1e-8 * scale
+    groups = {"alone": np.arange(len(y)), "bursts": bursts(rng, len(y), 3), "mixed": rng.integers(0, 3, len(y))}
+    assert largest_error(head, z, y, groups[grouped], single=single) <= 1e-8

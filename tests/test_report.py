@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_heads import facts_of, task
 
-from edgemeta import Learner, make_head
+from edgemeta import Learner
 from edgemeta.calibration import calibration_error, confidences, fit_temperature, surprise, wilson
 from edgemeta.cli import main
 from edgemeta.errors import HeadError, NotTaughtError
-from edgemeta.solving import Auto, candidates, choose_head, sample_of, solve
 
 
 def blobs(rng: np.random.Generator, classes: int, shots: int, *, dim: int = 16, spread: float = 1.0):
@@ -140,79 +138,3 @@ class TestCalibration:
         low, high = wilson(50, 100)
         assert (low, high) == (pytest.approx(0.4038, abs=1e-3), pytest.approx(0.5962, abs=1e-3))
         assert wilson(0, 10)[0] == 0.0 and wilson(10, 10)[1] == 1.0
-
-    def test_confidences_are_calibrated_where_scores_are_not(self, rng):
-        """Ten tasks of five shots: the confidence and the share of right answers agree."""
-        confidence, right = [], []
-        for _ in range(20):
-            x, y, centres = blobs(rng, 5, 5, spread=1.3)
-            learner = Learner(dim=16)
-            learner.learn_many(x, names(y))
-            new = np.repeat(np.arange(5), 20)
-            for p, i in zip(learner.predict_many(centres[new] + 1.3 * rng.normal(size=(100, 16))), new, strict=True):
-                confidence.append(p.confidence)
-                right.append(p.label == f"c{i}")
-        assert 0.4 < np.mean(right) < 0.97
-        assert calibration_error(np.array(confidence), np.array(right)) < 0.08
-
-
-class TestAuto:
-    def test_one_example_a_class_leaves_the_default(self, rng):
-        z, y = task(rng, 4, 1, 12)
-        default = make_head("cosine")
-        assert sample_of(facts_of(z, y)) is None
-        solved = solve(Auto(default), facts_of(z, y))
-        assert solved.head is default and solved.temperature == default.temperature
-
-    def test_the_shape_of_the_classes_is_learned(self, rng):
-        """All classes vary along one direction that says nothing: LDA learns to look past it, means cannot."""
-        noise = np.zeros(16)
-        noise[0] = 4.0
-        centres = rng.normal(size=(3, 16)) * (noise == 0) * 0.5
-        y = np.repeat(np.arange(3), 10)
-        z = centres[y] + rng.normal(size=(30, 1)) * noise + 0.1 * rng.normal(size=(30, 16))
-        learner, means = Learner(dim=16), Learner(dim=16, head="euclidean")
-        for each in (learner, means):
-            each.learn_many(z, names(y))
-        assert learner.head.name == "lda"
-        new = centres[y] + rng.normal(size=(30, 1)) * noise + 0.1 * rng.normal(size=(30, 16))
-        right = [
-            np.mean([p.label == f"c{i}" for p, i in zip(e.predict_many(new), y, strict=True)]) for e in (learner, means)
-        ]
-        assert right[0] > right[1] + 0.2
-
-    def test_another_head_needs_to_be_clearly_better(self, rng, monkeypatch):
-        z, y = task(rng, 3, 6, 12)
-        facts = facts_of(z, y)
-        reference = candidates(make_head("cosine"))[0]
-        assert choose_head(make_head("cosine"), facts)[0] == reference
-        # A reference that answers at random loses clearly.
-        monkeypatch.setattr(type(reference), "leave_out", lambda self, facts: rng.normal(size=(len(y), 3)))
-        assert choose_head(make_head("cosine"), facts)[0].name != "lda"
-
-    def test_the_choice_is_a_function_of_what_is_taught(self, rng):
-        x, y, _ = blobs(rng, 3, 6)
-        walked, straight = Learner(dim=16), Learner(dim=16)
-        straight.learn_many(x, names(y))
-        walked.learn_many(x, names(y))
-        walked.learn_many(rng.normal(size=(5, 16)), "noise")
-        assert walked.head
-        walked.forget("noise")
-        assert walked.head == straight.head
-        probe = rng.normal(size=(4, 16))
-        for a, b in zip(walked.predict_many(probe), straight.predict_many(probe), strict=True):
-            assert (a.label, a.confidence) == (b.label, b.confidence)
-
-    def test_a_named_head_is_never_swapped(self, rng):
-        x, y, _ = blobs(rng, 3, 8)
-        for name in ("cosine", "ridge", "neighbours"):
-            learner = Learner(dim=16, head=name)
-            learner.learn_many(x, names(y))
-            assert learner.head.name == name
-
-    def test_a_class_just_begun_is_left_out_of_the_choice(self, rng):
-        z, y = task(rng, 3, 6, 12)
-        z, y = np.vstack([z, z[:1] + 0.1]), np.append(y, 3)
-        sample = sample_of(facts_of(z, y))
-        assert sample is not None and len(sample.labels) == 3 and sample.total == 18
-        assert np.isfinite(solve(Auto(make_head("cosine")), facts_of(z, y)).solution.scores(z)).all()

@@ -7,6 +7,7 @@ import json
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,10 +88,7 @@ def _eval(options: argparse.Namespace) -> int:
         print(json.dumps({name: one.to_json() for name, one in found.items()}) if options.json else _heads_table(found))
         return 0
     (result,) = found.values()
-    text = (
-        f"{result.ways}-way {result.shots}-shot, head {result.head}: {result.accuracy:.2f} % "
-        f"+- {result.ci95:.2f} over {result.episodes} episodes"
-    )
+    text = f"{result.ways}-way {result.shots}-shot, head {result.head}: {_accuracy(result)}, {result.episodes} episodes"
     print(json.dumps(result.to_json()) if options.json else text)
     return 0
 
@@ -123,14 +121,19 @@ def _over_episodes(options: argparse.Namespace, heads: Sequence[str]) -> dict[st
     return found
 
 
+def _accuracy(one: Accuracy) -> str:
+    """With its interval, which a single episode does not have."""
+    return f"{one.accuracy:.2f} %" + ("" if isnan(one.ci95) else f" +- {one.ci95:.2f}")
+
+
 def _heads_table(found: dict[str, Accuracy]) -> str:
     rows = [("head", "accuracy", "confidence off by", "solve", "predict", "memory")]
     for name, one in found.items():
         rows.append(
             (
-                f"auto (mostly {one.head})" if name == "auto" else name,
-                f"{one.accuracy:.2f} % +- {one.ci95:.2f}",
-                f"{one.calibration_error:.1f} points",
+                f"auto ({one.head})" if name == "auto" else name,
+                _accuracy(one),
+                "" if isnan(one.calibration_error) else f"{one.calibration_error:.1f} points",
                 f"{one.solve_us:.0f} us",
                 f"{one.predict_us:.1f} us",
                 f"{one.nbytes / 1e3:.1f} kB",

@@ -114,6 +114,20 @@ def invert(matrix: Floats) -> Floats:
     return inverse
 
 
+def invert_centred(gram: Floats, ridge: float, y: NDArray[np.int64]) -> Floats:
+    """(gram + ridge I)^-1 less its part 1 / ridge along the indicators of the classes `y` (N,).
+
+    gram (N, N) is of rows that were centred within those classes, so it is zero along the indicators; there the
+    inverse is 1 / ridge, which for a small ridge would drown everything else. Overwrites `gram`.
+    """
+    same = y[:, None] == y[None, :]
+    along = same / same.sum(axis=1)
+    lift = float(np.trace(gram)) / len(gram) or 1.0
+    gram += lift * along
+    inverse: Floats = invert(plus_diagonal(gram, ridge)) - along / (ridge + lift)
+    return inverse
+
+
 def blocks(matrix: Floats, rows: NDArray[np.int64]) -> Floats:
     """The square blocks (F, k, k) of `matrix` at the indices `rows` (F, k)."""
     found: Floats = matrix[rows[:, :, None], rows[:, None, :]]

@@ -10,7 +10,8 @@ where N < D, by Woodbury with K = X X^T + (d / a) I: Sigma^-1 v = (v - X^T K^-1 
 
 Left out at fixed a and d: without the rows R of a fold X^T X loses X_R^T T X_R, where T = I + B and B_rs = 1 / (what
 the class of r and s keeps) where both are of one class. So Sigma^-1 gains Sigma^-1 X_R^T Q X_R Sigma^-1 with
-Q = (T^-1 / a - X_R Sigma^-1 X_R^T)^-1, and the scores follow from the products of X and the means under Sigma^-1.
+Q = (T^-1 / a - X_R Sigma^-1 X_R^T)^-1, T^-1 = I - (1 / n_c within each class), and the scores follow from the products
+of X and the means under Sigma^-1.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ import numpy as np
 
 from ..errors import OptionError
 from ..options import check_positive
-from .base import Facts, Floats, Linear, Need, blocks, invert, is_dual, plus_diagonal, product_blocks
+from .base import Facts, Floats, Linear, Need, blocks, invert, invert_centred, is_dual, plus_diagonal, product_blocks
 from .leaving import Bucket, Folds, Ints
 
 
 class _Products(NamedTuple):
-    """Products under Sigma^-1. xx(rows (F, k)): (F, k, k) of rows of X; xm (N, C) of X and means; mm (C, C)."""
+    """Products under Sigma^-1: xm (N, C) of X and the means, mm (C, C), and of rows of X in blocks (F, k, k) for a
+    bucket of folds: xx(bucket, along), and rest(bucket, along), the inverse of Q. along: 1 / n_c where two rows of a
+    fold are of the class c."""
 
-    xx: Callable[[Ints], Floats]
+    xx: Callable[[Bucket, Floats], Floats]
+    rest: Callable[[Bucket, Floats], Floats]
     xm: Floats
     mm: Floats
 
@@ -88,31 +92,44 @@ class LDA:
 
     def _products(self, facts: Facts) -> tuple[float, _Products]:
         x, means = _residuals(facts), facts.means
-        if is_dual(facts):
-            gram, cross = x @ x.T, x @ means.T
-            a, d = self._shrunk(facts, gram)
-            inner = means @ means.T
-            if a == 0.0:
-                return a, _Products(lambda rows: blocks(gram, rows) / d, cross / d, inner / d)
-            inverse = invert(plus_diagonal(gram, d / a))
-            solved = inverse @ cross
-            # X Sigma^-1 X^T = (I - (d / a) K^-1) / a.
-            products = _Products(
-                lambda rows: (np.eye(rows.shape[1]) - d / a * blocks(inverse, rows)) / a,
-                solved / a,
-                (inner - cross.T @ solved) / d,
-            )
-            return a, products
+        if facts.total < facts.dim:
+            return self._dual_products(facts, x, means)
         scatter = _scatter(facts)
         a, d = self._shrunk(facts, scatter)
         inverse = invert(plus_diagonal(a * scatter, d))
         x_solved = x @ inverse
-        products = _Products(
-            lambda rows: product_blocks(x, x_solved, rows),
-            x_solved @ means.T,
-            means @ inverse @ means.T,
-        )
-        return a, products
+
+        def xx(bucket: Bucket, _: Floats) -> Floats:
+            return product_blocks(x, x_solved, bucket.rows)
+
+        def rest(bucket: Bucket, along: Floats) -> Floats:
+            # T^-1 = I - along; a class that is taken whole has X_R^T 1 = 0, so there T = I does as well.
+            kept = (bucket.left > 0)[:, :, None]
+            return (np.eye(bucket.rows.shape[1]) - along * kept) / a - product_blocks(x, x_solved, bucket.rows)
+
+        return a, _Products(xx, rest, x_solved @ means.T, means @ inverse @ means.T)
+
+    def _dual_products(self, facts: Facts, x: Floats, means: Floats) -> tuple[float, _Products]:
+        """K^-1 = M + (a / d) P, with P the projection on the class indicators, along which X X^T is zero: without P,
+        small d do no harm."""
+        gram, cross, inner = x @ x.T, x @ means.T, means @ means.T
+        a, d = self._shrunk(facts, gram)
+        if a == 0.0:
+            near = _Products(lambda bucket, _: blocks(gram, bucket.rows) / d, _nothing, cross / d, inner / d)
+            return a, near
+        inverse = invert_centred(gram, d / a, facts.examples()[1])
+        solved = inverse @ cross
+
+        def xx(bucket: Bucket, along: Floats) -> Floats:
+            found: Floats = (np.eye(bucket.rows.shape[1]) - along) / a - d / a**2 * blocks(inverse, bucket.rows)
+            return found
+
+        def rest(bucket: Bucket, along: Floats) -> Floats:
+            gone = (bucket.left == 0)[:, :, None]
+            found: Floats = along * gone / a + d / a**2 * blocks(inverse, bucket.rows)
+            return found
+
+        return a, _Products(xx, rest, solved / a, (inner - cross.T @ solved) / d)
 
     def _shrunk(self, facts: Facts, moment: Floats) -> tuple[float, float]:
         """a and d of Sigma = a X^T X + d I; moment: X^T X or X X^T, whose traces are the same."""
@@ -122,8 +139,9 @@ class LDA:
         if free <= 0 or trace <= 1e-12 * facts.squares:
             return 0.0, 1.0
         rho = oas(trace / free, square / free**2, free, facts.dim) if self.shrinkage is None else self.shrinkage
-        # Never singular: a millionth of the mean variance is always there.
-        return (1.0 - rho) / free, max(rho, 1e-6) * trace / free / facts.dim
+        # Never singular: a millionth of the mean variance is always there, and what rounding leaves in G.
+        d = max(rho, 1e-6) * trace / free / facts.dim
+        return (1.0 - rho) / free, max(d, 1e-15 * facts.squares)
 
 
 def oas(trace: float, square: float, count: int, dim: int) -> float:
@@ -150,16 +168,21 @@ def _linear(facts: Facts, weights: Floats) -> Linear:
     return Linear(facts.labels, weights, -0.5 * np.einsum("cd,cd->c", weights, facts.means))
 
 
+def _nothing(bucket: Bucket, _: Floats) -> Floats:
+    """Where the covariance is the identity, nothing is taken from it."""
+    return np.zeros(bucket.same.shape)
+
+
 def _without(bucket: Bucket, y: Ints, a: float, products: _Products) -> Floats:
     """Scores (F, k, C) of the rows of each fold by the solution without the fold."""
     rows, classes, k = bucket.rows, len(products.mm), bucket.rows.shape[1]
     kept = np.where(bucket.left > 0, 1.0 / np.maximum(bucket.left, 1), 0.0)  # (F, k)
     own = np.broadcast_to(y[rows][:, None, :], (len(rows), k, k))  # the class of row s, at [f, :, s]
-    xx, xm = products.xx(rows), products.xm[rows]  # (F, k, k), (F, k, C)
+    along = bucket.same / (bucket.left + bucket.same.sum(axis=2))[:, :, None]
+    xx, xm = products.xx(bucket, along), products.xm[rows]  # (F, k, k), (F, k, C)
     m_own, mm = products.mm[y[rows]], np.broadcast_to(np.diag(products.mm), (len(rows), classes))
     if a > 0.0:
-        taken = np.eye(k) + bucket.same * kept[:, :, None]
-        gain = np.linalg.inv(np.linalg.inv(taken) / a - xx)
+        gain = np.linalg.inv(products.rest(bucket, along))
         gained = gain @ xm
         m_own = m_own + np.swapaxes(np.take_along_axis(xm, own, axis=2), 1, 2) @ gained
         mm = mm + np.einsum("fic,fic->fc", xm, gained)

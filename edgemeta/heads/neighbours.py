@@ -10,6 +10,9 @@ from ..options import as_count, check_positive
 from .base import Facts, Floats, Need
 from .leaving import Folds, Ints
 
+# Rows of distances in memory at a time.
+CHUNK = 256
+
 
 @dataclass(frozen=True)
 class Voters:
@@ -29,14 +32,19 @@ class Voters:
 
     def scores(self, z: Floats) -> Floats:
         """Embeddings (Q, D) to scores (Q, C)."""
-        return self.vote(distances(z, self.z))
+        parts = [self.vote(distances(z[i : i + CHUNK], self.z)) for i in range(0, len(z), CHUNK)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)))
 
     def vote(self, far: Floats) -> Floats:
-        """Scores (Q, C) from distances (Q, N); infinite ones do not count."""
-        k, rows = min(self.k, far.shape[1]), np.arange(len(far))[:, None]
-        nearest = np.argsort(far, axis=1, kind="stable")[:, :k]
-        votes = np.zeros((len(far), len(self.labels)))
-        np.add.at(votes, (rows, self.y[nearest]), np.isfinite(far[rows, nearest]))
+        """Scores (Q, C) from distances (Q, N); infinite ones do not count.
+
+        Examples that are equally far share the votes that are left, so that the order of teaching says nothing.
+        """
+        k, onehot = min(self.k, far.shape[1]), np.eye(len(self.labels))[self.y]
+        last = np.partition(far, k - 1, axis=1)[:, k - 1 : k]
+        nearer, equal = far < last, (far == last) & np.isfinite(far)
+        shared = (k - nearer.sum(axis=1, keepdims=True)) / np.maximum(equal.sum(axis=1, keepdims=True), 1)
+        votes = (nearer + equal * shared) @ onehot
         closest = np.stack([far[:, self.y == c].min(axis=1) for c in range(len(self.labels))], axis=1)
         scores: Floats = votes - closest / 4.0
         return scores
@@ -64,9 +72,12 @@ class Neighbours:
         """Votes of the other groups."""
         voters = self.solve(facts)
         folds = Folds(voters.y, facts.groups(), facts.counts)
-        far = distances(voters.z, voters.z)
-        far[folds.groups[:, None] == folds.groups[None, :]] = np.inf
-        return voters.vote(far)
+        parts = []
+        for i in range(0, len(voters.z), CHUNK):
+            far = distances(voters.z[i : i + CHUNK], voters.z)
+            far[folds.groups[i : i + CHUNK, None] == folds.groups[None, :]] = np.inf
+            parts.append(voters.vote(far))
+        return np.concatenate(parts)
 
 
 def distances(a: Floats, b: Floats) -> Floats:

@@ -8,7 +8,8 @@ dual    W^T = Z'^T (Z' Z'^T + lambda I)^-1 Y'                        (N x N, eq.
 and b = mean(y) - W m. They are the same W; the smaller system is solved.
 
 Left out (PRESS, Allen 1974): with the hat matrix H = 1/N + Z' (G' + lambda I)^-1 Z'^T, the residuals of a fold g by
-the fit without it are (I - H_gg)^-1 (Y - H Y)_g. In the dual, I - H = lambda (Z' Z'^T + lambda I)^-1 - 1/N.
+the fit without it are (I - H_gg)^-1 (Y - H Y)_g. In the dual, I - H = lambda M with M = (Z' Z'^T + lambda I)^-1
+- 1/(lambda N), and lambda cancels.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ from functools import partial
 
 import numpy as np
 
-from ..errors import HeadError
 from ..options import check_positive
-from .base import Facts, Floats, Linear, Need, blocks, invert, is_dual, plus_diagonal, product_blocks
+from .base import Facts, Floats, Linear, Need, blocks, invert, invert_centred, is_dual, plus_diagonal, product_blocks
 from .leaving import Folds, Ints
 
 # Factors of lambda that leaving out chooses from.
@@ -34,7 +34,8 @@ class Ridge:
 
     lambda_: absolute, on the sums; never below the floor 1e-8 tr(G) / D. None chooses it by leaving out: of `GRID`
     times the mean square of the centred examples the one with the smallest mean squared residual, the larger of
-    equals; the middle one where a class has nothing to leave out. balance: each class's one-hot target
+    equals; classes of a single group do not count, and where fewer than two others are it is the middle one.
+    balance: each class's one-hot target
     is divided by its count, so that a class shown often does not drown one shown once. temperature: the factor
     of the scores in the confidences. Raises OptionError for a lambda that is negative or not finite,
     and a temperature that is not positive.
@@ -49,6 +50,8 @@ class Ridge:
     def __post_init__(self) -> None:
         if self.lambda_ is not None:
             check_positive(self.lambda_, "lambda", zero=True)
+        else:
+            object.__setattr__(self, "needs", "examples")  # what was sealed cannot be left out
         check_positive(self.temperature, "temperature")
 
     def solve(self, facts: Facts) -> Linear:
@@ -77,31 +80,19 @@ class Ridge:
         mean, cross, offset = self._centred(facts)
         centred, folds = z - mean, Folds(y, facts.groups(), facts.counts)
         lambda_, targets = self._lambda(facts), self._targets(facts, y)
-        if is_dual(facts):
-            inverse = invert(plus_diagonal(centred @ centred.T, lambda_))
-            residuals = lambda_ * (inverse @ (targets - offset))
-            scores = self._press(folds, targets, residuals, lambda rows: lambda_ * blocks(inverse, rows))
+        if facts.total < facts.dim:
+            inverse = invert_centred(centred @ centred.T, lambda_, np.zeros_like(y))
+            left = _press(folds, inverse @ (targets - offset), partial(blocks, inverse))
         else:
             # The inverse and products with it: triangular solves for so many right-hand sides take longer.
             inverse = invert(plus_diagonal(facts.moment() - facts.total * np.outer(mean, mean), lambda_))
             spread = centred @ inverse
-            residuals = targets - offset - spread @ cross
-            scores = self._press(folds, targets, residuals, partial(_leverage, centred, spread))
-        scores[folds.gone] = -np.inf
-        return scores
-
-    def _press(self, folds: Folds, targets: Floats, residuals: Floats, penalised: Callable[[Ints], Floats]) -> Floats:
-        """penalised(rows (F, k)): the (F, k, k) blocks of I - H without the bias's 1 / N."""
-        scores = np.empty_like(targets)
-        for bucket in folds.buckets():
-            rows = bucket.rows
-            if rows.shape[1] == len(targets):
-                continue  # everything is in one fold: all classes are gone
-            left = np.linalg.solve(penalised(rows) - 1.0 / len(targets), residuals[rows])
-            scores[rows] = targets[rows] - left
+            left = _press(folds, targets - offset - spread @ cross, partial(_unexplained, centred, spread))
+        scores = targets - left
         if self.balance:
             # Without the fold a class has fewer examples, so each of those has a larger target.
             scores *= folds.counts / np.maximum(folds.left, 1)
+        scores[folds.gone] = -np.inf
         return scores
 
     def _lambda(self, facts: Facts) -> float:
@@ -110,24 +101,23 @@ class Ridge:
 
     def _left_out_lambda(self, facts: Facts) -> float:
         """One eigendecomposition serves every lambda: H = 1/N + F diag(1 / (v + lambda)) F^T."""
-        if not facts.single:
-            raise HeadError("ridge cannot choose lambda by leaving out: examples were sealed. Give lambda_=")
         z, y = facts.examples()
         mean, _, offset = self._centred(facts)
         centred, targets = z - mean, self._targets(facts, y)
         folds = Folds(y, facts.groups(), facts.counts)
         unit = float(np.square(centred).sum()) / facts.total
         best, least = GRID[len(GRID) // 2] * unit, np.inf
-        if folds.gone.any():
-            # With a class that a fold takes away whole the errors would speak for the other classes alone.
+        # A class that a fold takes away whole has nothing to say, neither its examples nor its targets.
+        known = ~folds.gone.any(axis=0)
+        judged = known[y]
+        if known.sum() < 2:
             return best
         spread, values = _spectrum(facts, centred, mean)
         turned = spread.T @ (targets - offset)
         for factor in GRID:
             shrunk = spread / (values + max(factor * unit, _floor(facts)))
-            residuals = targets - offset - shrunk @ turned
-            scores = self._press(folds, targets, residuals, partial(_leverage, spread, shrunk))
-            error = float(np.square(scores - targets).sum())
+            left = _press(folds, targets - offset - shrunk @ turned, partial(_unexplained, spread, shrunk))
+            error = float(np.square(left[np.ix_(judged, known)]).sum())
             if error <= least:
                 best, least = factor * unit, error
         return best
@@ -156,7 +146,7 @@ def _floor(facts: Facts) -> float:
 
 def _spectrum(facts: Facts, centred: Floats, mean: Floats) -> tuple[Floats, Floats]:
     """F (N, R) and v (R,) with Z' (G' + lambda I)^-1 Z'^T = F diag(1 / (v + lambda)) F^T, from the smaller form."""
-    if is_dual(facts):
+    if facts.total < facts.dim:
         values, vectors = np.linalg.eigh(centred @ centred.T)
         values = np.maximum(values, 0.0)
         return vectors * np.sqrt(values), values
@@ -164,9 +154,19 @@ def _spectrum(facts: Facts, centred: Floats, mean: Floats) -> tuple[Floats, Floa
     return centred @ vectors, np.maximum(values, 0.0)
 
 
-def _leverage(centred: Floats, spread: Floats, rows: Ints) -> Floats:
-    """I - Z' A^-1 Z'^T in blocks; spread = A^-1 Z'^T, transposed."""
-    return np.eye(rows.shape[1]) - product_blocks(centred, spread, rows)
+def _press(folds: Folds, residuals: Floats, unexplained: Callable[[Ints], Floats]) -> Floats:
+    """Residuals (N, C) without each fold, from those of the whole; unexplained(rows (F, k)): blocks of I - H, or of
+    a multiple of it that the residuals are given in too."""
+    left = np.zeros_like(residuals)
+    for bucket in folds.buckets():
+        if bucket.rows.shape[1] < len(residuals):  # else everything is in one fold, and all classes are gone
+            left[bucket.rows] = np.linalg.solve(unexplained(bucket.rows), residuals[bucket.rows])
+    return left
+
+
+def _unexplained(centred: Floats, spread: Floats, rows: Ints) -> Floats:
+    """I - H in blocks; spread = Z' A^-1."""
+    return np.eye(rows.shape[1]) - 1.0 / len(centred) - product_blocks(centred, spread, rows)
 
 
 HEADS = {"ridge": Ridge}

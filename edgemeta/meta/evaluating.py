@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ..heads import Head, make_head
 from ..learner import Learner
 from ..normalisation import Normalisation
-from ..solving import Auto
 from . import checkpoint
 from .objectives import Ridge
 from .trainer import coloured, embed_all
@@ -37,7 +36,7 @@ class CheckpointModel:
         """A fresh learner for these embeddings, to be made after `embed` has seen them; heads as a bundle has them."""
         scale = 1.0 if self.config.l2 else 0.5 / max(self._longest, 1e-9)
         learned = learned_head(self._objective, scale)
-        chosen = Auto(learned) if head == "auto" else learned if head == learned.name else make_head(head)
+        chosen = learned if head in ("auto", learned.name) else make_head(head)
         normalisation = Normalisation(l2=self.config.l2, scale=scale)
         return Learner(dim=self.dim, head=chosen, normalisation=normalisation)
 

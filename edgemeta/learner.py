@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,11 @@ from .labels import check_label
 from .normalisation import Normalisation, to_float
 from .options import as_count
 from .prediction import Prediction
-from .report import Report, make_report
 from .taught import Taught
 from .terminal import printable
+
+if TYPE_CHECKING:
+    from .report import Report
 
 BundleLike = str | os.PathLike[str] | Bundle
 
@@ -237,6 +239,8 @@ class Learner:
         so. Reads all examples. Raises NotTaughtError; HeadError when examples were sealed (`budget=`), for those can no
         longer be left out.
         """
+        from .report import make_report
+
         with self._lock:
             facts = self._facts()
             if not facts.single:

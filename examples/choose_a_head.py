@@ -1,4 +1,4 @@
-"""Choose a head: "auto" does it by leaving examples out; a name or an object settles it.
+"""Choose a head: "auto" is the one the backbone was trained for; others use more of what was taught.
 
 The head is only how weights are solved from what was taught; the same file opens with any of them.
 With C classes, N examples and D dimensions:
@@ -12,8 +12,7 @@ With C classes, N examples and D dimensions:
 | `projected` | enough examples, classes that no plane parts (RanPAC) | all examples, 2,000 features | 2,000 (C + D) |
 | `neighbours` | a plain baseline; classes of several kinds | all examples | N D |
 
-`auto` is the bundle's head while a class has a single example, then `lda` unless left-out examples speak clearly for
-another.
+`auto` is the bundle's head.
 """
 
 from edgemeta import Learner, make_head

@@ -14,7 +14,7 @@ from edgemeta import Learner
 from edgemeta.data import Digits
 
 FRAMES = 10
-SURE = 0.6
+SURE = 0.5
 
 
 def camera() -> Iterator[np.ndarray]:
@@ -29,21 +29,25 @@ def camera() -> Iterator[np.ndarray]:
         yield frame
 
 
+digits = Digits().load(64, 64)
+rng = np.random.default_rng(0)
+
+
+def seen(image: int) -> np.ndarray:
+    """A digit as a noisy camera shows it, BGR."""
+    noisy = digits.pixels[image] + rng.normal(0, 15, (64, 64))
+    return np.repeat(np.clip(noisy, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
 def stand_in() -> Iterator[np.ndarray]:
-    """Sixty noisy frames of a digit that changes halfway, as BGR."""
-    digits = Digits().load(64, 64)
-    rng = np.random.default_rng(0)
+    """Sixty frames of a digit that changes halfway."""
     for number in range(60):
-        members = digits.members()[3 if number < 30 else 8]
-        frame = digits.pixels[rng.choice(members[20:])].astype(np.int16)
-        noisy = np.clip(frame + rng.normal(0, 25, frame.shape), 0, 255).astype(np.uint8)
-        yield np.repeat(noisy[..., None], 3, axis=2)
+        yield seen(rng.choice(digits.members()[3 if number < 30 else 8][1::15]))
 
 
 learner = Learner("glyphs", channels="bgr")
-digits = Digits().load()
 for members, name in zip(digits.members(), digits.classes, strict=True):
-    learner.learn_many(digits.pixels[members[:10]], name)
+    learner.learn_many([seen(i) for i in members[::15][:10]], name)  # taught as it will be seen
 
 last: collections.deque[dict[str, float]] = collections.deque(maxlen=FRAMES)
 shown = None

@@ -205,6 +205,23 @@ def digits(bundle: Bundle) -> list[Figure]:
     ]
 
 
+def grain(bundle: Bundle) -> list[Figure]:
+    """What camera noise does to a model that was not trained on it: ten clean digits taught, noisy ones asked."""
+    small, data = Digits().load(), Digits().load(64, 64)
+    learner = Learner(bundle)
+    asked = np.concatenate([members[1::9] for members in data.members()])
+    for members, name in zip(data.members(), data.classes, strict=True):
+        learner.learn_many(small.pixels[members[::15][:10]], name)
+    figures = []
+    for sigma in (0, 15, 25):
+        noise = np.random.default_rng(0).normal(0, sigma, (len(asked), 64, 64))
+        frames = np.clip(data.pixels[asked] + noise, 0, 255).astype(np.uint8)
+        truth = [data.classes[label] for label in data.labels[asked]]
+        right = [p.label == t for p, t in zip(learner.predict_many(frames), truth, strict=True)]
+        figures.append(stated(f"digits, 10 shots, grain of {sigma} levels", 100 * float(np.mean(right)), "%"))
+    return figures
+
+
 def _draws(learner: Learner, raw: np.ndarray, data: object, **options: object) -> list[float]:
     """Accuracy in percent of each draw of 5 examples a class."""
     names = np.array(data.classes, dtype=object)[data.labels]  # type: ignore[attr-defined]
@@ -261,6 +278,7 @@ def main() -> int:
         lambda: teaching(bundle),
         leaving_out,
         lambda: digits(bundle),
+        lambda: grain(bundle),
     ):
         figures += part()
     if (options.omniglot / "images_evaluation.zip").exists():

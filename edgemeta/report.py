@@ -1,4 +1,4 @@
-"""How well a learner knows what it was taught: every example predicted by a learner that never saw its group."""
+"""How well a learner knows what it was taught: every example predicted by the head without its group."""
 
 from __future__ import annotations
 

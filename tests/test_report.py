@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgemeta import Learner
+from edgemeta import Learner, make_head
 from edgemeta.calibration import calibration_error, confidences, fit_temperature, surprise, wilson
 from edgemeta.cli import main
 from edgemeta.errors import HeadError, NotTaughtError
+from edgemeta.report import ClassReport, Report, Suspect
 
 
 def blobs(rng: np.random.Generator, classes: int, shots: int, *, dim: int = 16, spread: float = 1.0):
@@ -106,6 +107,78 @@ class TestReport:
         record = json.loads(capsys.readouterr().out)
         assert record["accuracy"] == 100.0 and len(record["classes"]) == 3
         assert main(["report", str(tmp_path / "none.learned")]) == 2
+
+    def test_a_long_burst_counts_as_a_short_one(self):
+        """Class a: one burst of 90 frames in the place of b, nine single examples in its own."""
+        rng = np.random.default_rng(0)
+        here, there = np.eye(16)[0], np.eye(16)[1]
+        x = np.vstack([np.tile(there, (90, 1)), np.tile(here, (9, 1)), np.tile(there, (10, 1))])
+        x = x + 0.01 * rng.normal(size=x.shape)
+        groups = ["burst"] * 90 + [None] * 19
+        learner = Learner(dim=16, head="neighbours")
+        learner.learn_many(x, ["a"] * 99 + ["b"] * 10, group=groups)
+        report = learner.report()
+        assert report.classes[0].groups == 10
+        assert report.classes[0].accuracy == pytest.approx(90.0)  # nine groups of ten, not nine examples of 99
+        assert report.classes[0].taken_for == (("b", 90),)
+
+    def test_the_interval_is_wilsons_for_what_the_classes_are_worth(self, rng):
+        x, y, _ = blobs(rng, 4, 12, spread=1.6)
+        learner = Learner(dim=16, head="euclidean")
+        learner.learn_many(x, names(y))
+        report = learner.report()
+        low, high = wilson(48 * report.accuracy / 100, 48)
+        assert (report.low, report.high) == (pytest.approx(100 * low), pytest.approx(100 * high))
+        assert report.low < report.accuracy < report.high
+        # Many more of one class say nothing more of the others: the interval hardly narrows.
+        centre = x[y == 0].mean(axis=0)
+        learner.learn_many(centre + 1.6 * rng.normal(size=(500, 16)), "c0")
+        more = learner.report()
+        assert more.high - more.low > 0.8 * (report.high - report.low)
+
+    def test_a_class_of_two_does_not_carry_half_of_a_figure(self, rng):
+        learner = Learner(dim=16)
+        learner.learn_many(rng.normal(size=(300, 16)) + 3, "often")
+        learner.learn_many(rng.normal(size=(2, 16)) - 3, "rare")
+        assert learner.report().accuracy is None
+
+    def test_many_classes_that_are_hard_to_tell_are_no_wrong_labels(self, rng):
+        """With 60 classes every confidence is small; that is no sign of a slip."""
+        x, y, _ = blobs(rng, 60, 3, spread=3.0)
+        learner = Learner(dim=16)
+        learner.learn_many(x, names(y))
+        report = learner.report()
+        assert len(report.suspects) < 9
+        assert all(s.label != s.looks_like and s.confidence > 0.5 for s in report.suspects)
+
+    def test_a_doubtful_example_is_no_suspect(self):
+        """Between two classes, nearer to the other: wrong, but not clearly."""
+        x = np.vstack(
+            [np.tile(np.eye(16)[0], (8, 1)), np.tile(np.eye(16)[1], (8, 1)), [np.eye(16)[0] + 0.9 * np.eye(16)[1]]]
+        )
+        learner = Learner(dim=16, head="euclidean")
+        learner.learn_many(x + 0.01 * np.random.default_rng(0).normal(size=x.shape), ["a"] * 8 + ["b"] * 9)
+        report = learner.report()
+        assert report.suspects == () and report.classes[1].taken_for == (("a", 1),)
+
+    def test_confidences_that_are_too_high_are_said(self, rng):
+        """A temperature a hundred times too high makes every confidence 100 %."""
+        x, y, _ = blobs(rng, 3, 50, spread=2.5)
+        learner = Learner(dim=16, head=make_head("euclidean", temperature=1000.0))
+        learner.learn_many(x, names(y))
+        report = learner.report()
+        assert report.accuracy < 95
+        assert report.calibration_error == pytest.approx(100 - report.accuracy, abs=3)
+        assert "confidences are off by" in str(report)
+        few = Learner(dim=16)
+        few.learn_many(x[::3], names(y[::3]))
+        assert few.report().calibration_error is None
+
+    def test_the_text_does_not_list_suspects_without_end(self):
+        suspects = tuple(Suspect(str(i), "a", "b", 0.9) for i in range(14))
+        report = Report("lda", 20, 20, 90.0, 80.0, 95.0, None, (ClassReport("a", 20, 20, 90.0, ()),), suspects)
+        assert str(report).count("looks mislabelled") == 10 and "and 4 more" in str(report)
+        assert len(report.to_json()["suspects"]) == 14
 
 
 class TestCalibration:

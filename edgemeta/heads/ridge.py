@@ -35,10 +35,9 @@ class Ridge:
     lambda_: absolute, on the sums; never below the floor 1e-8 tr(G) / D. None chooses it by leaving out: of `GRID`
     times the mean square of the centred examples the one with the smallest mean squared residual, the larger of
     equals; classes of a single group do not count, and where fewer than two others are it is the middle one.
-    balance: each class's one-hot target
-    is divided by its count, so that a class shown often does not drown one shown once. temperature: the factor
-    of the scores in the confidences. Raises OptionError for a lambda that is negative or not finite,
-    and a temperature that is not positive.
+    balance: each class's one-hot target is divided by its count, so that a class shown often does not drown one shown
+    once. temperature: the factor of the scores in the confidences. Raises OptionError for a lambda that is negative or
+    not finite, and a temperature that is not positive.
     """
 
     lambda_: float | None = 0.1

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..background import MAX_CLASSES, MAX_SOURCE
 from ..errors import BundleDamagedError, BundleVersionError
+from ..labels import LONGEST_BYTES
+from ..prior import MAX_LABELS
 from . import canonical
 from .archive import MAX_BYTES, MAX_MEMBERS, check_name
 from .fields import Field
 from .records import (
     GOLDEN_INPUTS,
     GOLDEN_OUTPUTS,
+    BackgroundRecord,
     Golden,
     HeadRecipe,
     InputContract,
@@ -18,6 +22,7 @@ from .records import (
     Manifest,
     Member,
     NormalisationRecord,
+    PriorRecord,
     Variant,
 )
 
@@ -33,6 +38,8 @@ MAX_DIM = 65536
 MAX_SIDE = 8192
 MAX_VARIANTS = 64
 MAX_GOLDEN = 4096
+# Parts that a bundle may lack, each with arrays in head.bin.
+OPTIONAL = ("background", "prior")
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -62,6 +69,10 @@ def encode(manifest: Manifest) -> bytes:
     }
     if manifest.x:
         value["x"] = manifest.x
+    for name in OPTIONAL:
+        record = getattr(manifest, name)
+        if record is not None:
+            value[name] = record._asdict()
     return canonical.dumps(value)
 
 
@@ -97,7 +108,7 @@ def _check_version(value: Any) -> None:
 
 def _manifest(root: Field) -> Manifest:
     keys = ("format", "version", "name", "embedding", "input", "head", "variants", "golden", "licences")
-    top = root.object((*keys, "training", "members"), optional=("x",))
+    top = root.object((*keys, "training", "members"), optional=("x", *OPTIONAL))
     embedding = top["embedding"].object(("id", "dim", "normalisation"))
     return Manifest(
         name=top["name"].word(),
@@ -112,6 +123,8 @@ def _manifest(root: Field) -> Manifest:
         training=top["training"].free(),
         members=_members(top["members"]),
         x=top["x"].free() if "x" in top else {},
+        background=_background(top["background"]) if "background" in top else None,
+        prior=_prior(top["prior"]) if "prior" in top else None,
     )
 
 
@@ -180,6 +193,21 @@ def _golden(at: Field) -> Golden:
 def _licence(at: Field) -> Licence:
     f = at.object(("what", "licence", "copyright"))
     return Licence(what=f["what"].text(), licence=f["licence"].text(), copyright=f["copyright"].text())
+
+
+def _background(at: Field) -> BackgroundRecord:
+    f = at.object(("classes", "source"))
+    return BackgroundRecord(classes=f["classes"].integer(2, MAX_CLASSES), source=f["source"].text(MAX_SOURCE))
+
+
+def _prior(at: Field) -> PriorRecord:
+    """Whether the labels are labels, and in order, shows in their twin in head.bin."""
+    f = at.object(("labels", "within", "between"))
+    return PriorRecord(
+        labels=tuple(item.text(LONGEST_BYTES, least=1) for item in f["labels"].items(1, MAX_LABELS)),
+        within=f["within"].number(above=0.0),
+        between=f["between"].number(above=0.0),
+    )
 
 
 def _members(at: Field) -> dict[str, Member]:

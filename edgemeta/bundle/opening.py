@@ -27,13 +27,14 @@ _MODELS = Path(__file__).parent.parent / "models"
 class Bundle:
     """A bundle whose every byte was checked when it was opened. Make one with `Bundle.open`.
 
-    path: the file. manifest: what it says about itself. normalisation: that of its embeddings. sha256: of the
-    whole file, hexadecimal. nbytes: size of the file.
+    path: the file. manifest: what it says about itself. normalisation: that of its embeddings. background and prior:
+    None where there is none. sha256: of the whole file, hexadecimal. nbytes: size of the file.
     """
 
     def __init__(self, path: Path, contents: Contents) -> None:
         self.path = path
-        self.manifest, self.normalisation, self.sha256, self.nbytes, self._entries = contents
+        self.manifest, self.normalisation, self.background, self.prior, *_ = contents
+        self.sha256, self.nbytes, self._entries = contents.sha256, contents.nbytes, contents.entries
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, sha256: str | None = None, max_bytes: int | None = None) -> Bundle:

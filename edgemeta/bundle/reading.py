@@ -6,19 +6,23 @@ import os
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
+from ..background import Background
 from ..errors import BundleDamagedError, OptionError
 from ..normalisation import Normalisation
+from ..prior import PriorClasses
 from . import archive, headbin
 from . import manifest as manifests
 from .archive import Entry
-from .records import Manifest
+from .records import Manifest, PriorRecord
 
 
 class Contents(NamedTuple):
-    """What was read and found whole. normalisation: with its centre from head.bin. sha256: of the whole file."""
+    """What was read and found whole. sha256: of the whole file; normalisation and what follows: with their arrays."""
 
     manifest: Manifest
     normalisation: Normalisation
+    background: Background | None
+    prior: PriorClasses | None
     sha256: str
     nbytes: int
     entries: dict[str, Entry]
@@ -51,9 +55,12 @@ def read_bundle(file: BinaryIO, pin: str | None, max_bytes: int | None) -> Conte
     n = manifest.normalisation
     try:
         normalisation = Normalisation(centre=head.centre, power=n.power, l2=n.l2, scale=n.scale)
+        background = None
+        if head.background is not None and manifest.background is not None:
+            background = Background(head.background, *manifest.background)
     except OptionError as error:
         raise BundleDamagedError(str(error)) from error
-    return Contents(manifest, normalisation, scan.sha256, nbytes, by_name)
+    return Contents(manifest, normalisation, background, head.prior, scan.sha256, nbytes, by_name)
 
 
 def member_order(names: Sequence[str]) -> list[str]:
@@ -80,3 +87,8 @@ def _check_twins(manifest: Manifest, head: headbin.Head) -> None:
     for name in ("embedding_id", "dim", "input", "normalisation", "head"):
         if getattr(manifest, name) != getattr(head, name):
             raise BundleDamagedError(f"manifest.json and head.bin differ in {name}")
+    if (manifest.background is None) != (head.background is None):
+        raise BundleDamagedError("manifest.json and head.bin differ in whether there is a background")
+    p = head.prior
+    if manifest.prior != (None if p is None else PriorRecord(p.labels, p.within, p.between)):
+        raise BundleDamagedError("manifest.json and head.bin differ in the prior classes")

@@ -83,6 +83,21 @@ class Licence(NamedTuple):
     copyright: str
 
 
+class BackgroundRecord(NamedTuple):
+    """What the background in head.bin was measured on: `classes` of them, `source` in words."""
+
+    classes: int
+    source: str
+
+
+class PriorRecord(NamedTuple):
+    """The prior classes whose means are in head.bin; the numbers of `edgemeta.prior.PriorClasses`."""
+
+    labels: tuple[str, ...]
+    within: float
+    between: float
+
+
 class Member(NamedTuple):
     """Size in bytes and SHA-256 (hexadecimal) of a member."""
 
@@ -105,3 +120,5 @@ class Manifest(NamedTuple):
     training: dict[str, Any]
     members: dict[str, Member]
     x: dict[str, Any]
+    background: BackgroundRecord | None = None
+    prior: PriorRecord | None = None

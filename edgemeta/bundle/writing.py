@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..background import Background
 from ..errors import BundleDamagedError, BundleError, OptionError
 from ..normalisation import Normalisation
+from ..prior import PriorClasses
 from ..terminal import printable
 from . import archive, graph_checks, headbin
 from . import manifest as manifests
@@ -22,6 +24,7 @@ from .reading import member_order
 from .records import (
     GOLDEN_INPUTS,
     GOLDEN_OUTPUTS,
+    BackgroundRecord,
     Golden,
     HeadRecipe,
     InputContract,
@@ -29,6 +32,7 @@ from .records import (
     Manifest,
     Member,
     NormalisationRecord,
+    PriorRecord,
     Variant,
 )
 
@@ -47,24 +51,34 @@ def write_bundle(
     licences: Sequence[Licence],
     training: Mapping[str, Any],
     tolerance: float = 1e-3,
+    background: Background | None = None,
+    prior: PriorClasses | None = None,
 ) -> None:
     """Write a bundle, replacing a file that is there.
 
     variants: each with the bytes of its graph, the reference first. golden_inputs: uint8 (N, H, W, 3);
     golden_outputs: float32 (N, D), what the reference returned for them before normalisation; D is the
     bundle's dimension. tolerance: the most that 1 - cosine may be in `verify`. training: a JSON object.
+    background: how far inputs lie from class means. prior: what is known of some classes beforehand.
 
     The finished file is opened as `Bundle.open` does before it takes its name. Raises OptionError for what no
     bundle can hold, BundleDamagedError for a graph that is refused, BundleError when the disk refuses.
     """
     _check_arrays(input, normalisation, embedding_id, golden_inputs, golden_outputs)
+    check_optional(background, prior, golden_outputs.shape[1])
     for variant, graph in variants:
         graph_checks.check_graph(variant.runtime, graph, variant.member)
     n, dim = normalisation, golden_outputs.shape[1]
     record = NormalisationRecord(n.centre is not None, float(n.power), bool(n.l2), float(n.scale))
     try:
         contents = {
-            manifests.HEAD: headbin.encode(headbin.Head(embedding_id, dim, input, record, head, n.centre)),
+            manifests.HEAD: headbin.encode(
+                headbin.Head(
+                    *(embedding_id, dim, input, record, head, n.centre),
+                    background=None if background is None else background.values,
+                    prior=prior,
+                )
+            ),
             GOLDEN_INPUTS: golden_inputs.tobytes(),
             GOLDEN_OUTPUTS: golden_outputs.astype("<f4").tobytes(),
         }
@@ -82,18 +96,39 @@ def write_bundle(
             golden=Golden(len(golden_inputs), (input.height, input.width, 3), float(tolerance)),
             licences=tuple(licences),
             training=dict(training),
-            members={member: _member(data) for member, data in contents.items()},
+            members={},
             x={},
+            background=None if background is None else BackgroundRecord(background.classes, background.source),
+            prior=None if prior is None else PriorRecord(prior.labels, prior.within, prior.between),
         )
-        contents[manifests.MANIFEST] = manifests.encode(manifest)
-        manifests.decode(contents[manifests.MANIFEST])
-        buffer = io.BytesIO()
-        archive.write_archive(buffer, [(member, contents[member]) for member in member_order(list(contents))])
+        packed = pack(manifest, contents)
     except OptionError:
         raise
     except (ValueError, TypeError, AttributeError, struct.error) as error:
         raise OptionError(f"the bundle cannot be written: {error}") from error
-    _replace(Path(path), buffer)
+    replace(Path(path), packed)
+
+
+def pack(manifest: Manifest, contents: Mapping[str, bytes]) -> io.BytesIO:
+    """The archive of a manifest and of the other members; what the manifest says of members is filled in.
+
+    Raises ValueError or TypeError for what no bundle can hold (BundleDamagedError is a ValueError).
+    """
+    listed = manifest._replace(members={member: _member(data) for member, data in contents.items()})
+    contents = {manifests.MANIFEST: manifests.encode(listed), **contents}
+    manifests.decode(contents[manifests.MANIFEST])
+    buffer = io.BytesIO()
+    archive.write_archive(buffer, [(member, contents[member]) for member in member_order(list(contents))])
+    return buffer
+
+
+def check_optional(background: Background | None, prior: PriorClasses | None, dim: int) -> None:
+    if background is not None and not isinstance(background, Background):
+        raise OptionError(f"background is a Background, not {type(background).__name__}")
+    if prior is not None and not isinstance(prior, PriorClasses):
+        raise OptionError(f"prior is a PriorClasses, not {type(prior).__name__}")
+    if prior is not None and prior.dim != dim:
+        raise OptionError(f"the prior's means have {prior.dim} numbers; the bundle's embeddings have {dim}")
 
 
 def _check_arrays(
@@ -122,7 +157,7 @@ def _member(data: bytes) -> Member:
     return Member(len(data), hashlib.sha256(data).hexdigest())
 
 
-def _replace(path: Path, content: io.BytesIO) -> None:
+def replace(path: Path, content: io.BytesIO) -> None:
     """Write beside `path`, sync, open as a reader would, rename."""
     # It must have a suffix, or the reader would take it for the name of a shipped bundle.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")

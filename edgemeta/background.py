@@ -27,7 +27,7 @@ SHAPE = (len(SHOTS), len(WAYS), len(RATES))
 MAX_CLASSES = (1 << 31) - 1
 MAX_SOURCE = 4096
 
-# Queries an episode. With 200 episodes the rarest rate, 0.001, is still exceeded by 50.
+# Queries an episode. With 400 episodes the rarest rate, 0.001, is still exceeded by 100.
 QUERIES = 250
 # The least squared distance between two embeddings on the grid of 2^-20: a threshold is never zero.
 NEAREST = 2.0**-40
@@ -97,7 +97,7 @@ def measure_background(
     y: NDArray[np.integer],
     *,
     source: str,
-    episodes: int = 200,
+    episodes: int = 400,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Background:

@@ -8,6 +8,9 @@ from typing import Any
 from .bundle import Bundle
 from .journal import Journal
 
+# The background in one number: of which 5 % of the inputs of 5 classes with 1 example each are farther.
+SHOTS, WAYS, RATE = 1, 5, 0.05
+
 
 def describe(path: Path) -> dict[str, Any]:
     """A record of the file at `path`. Raises BundleError or JournalError when it is damaged or neither."""
@@ -52,9 +55,25 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
             for v in bundle.variants
         ],
         "golden": {"count": manifest.golden.count, "tolerance": manifest.golden.tolerance},
+        **_optional(bundle),
         "licences": [{"what": x.what, "licence": x.licence, "copyright": x.copyright} for x in manifest.licences],
         "training": manifest.training,
     }
+
+
+def _optional(bundle: Bundle) -> dict[str, Any]:
+    """What not every bundle has."""
+    record: dict[str, Any] = {}
+    if bundle.background is not None:
+        record["background"] = {
+            "classes": bundle.background.classes,
+            "source": bundle.background.source,
+            f"threshold at {SHOTS} shot, {WAYS} ways, rate {RATE}": bundle.background.threshold(SHOTS, WAYS, RATE),
+        }
+    if bundle.prior is not None:
+        p = bundle.prior
+        record["prior"] = {"labels": list(p.labels), "within": p.within, "between": p.between, "kappa": p.kappa}
+    return record
 
 
 def describe_journal(path: Path) -> dict[str, Any]:

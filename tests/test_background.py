@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
+from small_bundle import small_bundle
 
 from edgemeta.background import RATES, SHAPE, SHOTS, WAYS, Background, measure_background
+from edgemeta.bundle import Bundle
+from edgemeta.cli import main
+from edgemeta.data import Digits
+from edgemeta.embedder import Embedder
 from edgemeta.errors import DataError, OptionError
+from edgemeta.normalisation import to_float
 
 
 def linear() -> Background:
@@ -159,3 +169,91 @@ def test_options_of_measuring(rng):
     for wrong in ({"episodes": 0}, {"seed": -1}, {"source": 3}, {"episodes": 1.5}):
         with pytest.raises(OptionError):
             measure_background(z, y, **({"source": "x", "episodes": 2} | wrong))
+
+
+# --- the commands ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a bundle, as the current folder."""
+    monkeypatch.chdir(tmp_path)
+    small_bundle(tmp_path / "small.edgemeta")
+    return tmp_path
+
+
+def test_the_command_measures_what_a_learner_would_store(desk, capsys):
+    before = Path("small.edgemeta").read_bytes()
+    command = ["background", "small.edgemeta", "--data", "digits", "--episodes", "20"]
+    assert main([*command, "--out", "new.edgemeta", "--json"]) == 0
+    out, error = capsys.readouterr()
+    record = json.loads(out)
+    bundle, old = Bundle.open("new.edgemeta"), Bundle.open("small.edgemeta")
+    assert bundle.background is not None and not error
+    assert (record["classes"], record["source"], record["bytes"]) == (10, "digits", bundle.nbytes)
+    assert bundle.background.values.tolist() == record["values"]
+    digits = Digits().load(8, 8)
+    q20 = Embedder(old, None, None, None, None, None).images(list(np.repeat(digits.pixels[..., None], 3, axis=3)))
+    expected = measure_background(to_float(q20), digits.labels, source="digits", episodes=20)
+    assert bundle.background.values == pytest.approx(expected.values, rel=1e-5)
+    assert bundle.embedding_id == old.embedding_id and Path("small.edgemeta").read_bytes() == before
+    assert main([*command, "--out", "again.edgemeta"]) == 0
+    out, error = capsys.readouterr()
+    assert "10 classes" in out and "50 ways" in out and "again.edgemeta" in out
+    assert Path("again.edgemeta").read_bytes() == Path("new.edgemeta").read_bytes()
+    assert main(["inspect", "new.edgemeta", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["background"]["classes"] == 10
+    assert main(["inspect", "small.edgemeta", "--json"]) == 0
+    assert not {"background", "prior"} & set(json.loads(capsys.readouterr().out))
+    assert main([*command, "--out", "small.edgemeta"]) == 0  # the file that it reads, like any other that is there
+    assert Path("small.edgemeta").read_bytes() == Path("new.edgemeta").read_bytes()
+
+
+def test_no_path_of_the_machine_is_written(desk):
+    from PIL import Image
+
+    digits = Digits().load()
+    for digit in (0, 1):
+        (desk / "secret" / str(digit)).mkdir(parents=True)
+        for number, i in enumerate(digits.members()[digit][:4]):
+            Image.fromarray(digits.pixels[i]).save(desk / "secret" / str(digit) / f"{number}.png")
+    command = ["background", "small.edgemeta", "--data", f"folder:{desk}/secret", "--episodes", "3"]
+    assert main([*command, "--out", "new.edgemeta"]) == 0
+    assert b"secret" not in Path("new.edgemeta").read_bytes()
+
+
+def test_an_export_measures_it_too(desk, capsys):
+    command = ["train", "--data", "digits", "--method", "protonet", "--backbone", "conv4", "--width", "4", "--size"]
+    assert main([*command, "16", "--ways", "3", "--held-out", "0", "--steps", "1", "--out", "run"]) == 0
+    assert main(["export", "run", "--out", "run.edgemeta", "--background", "digits"]) == 0
+    bundle = Bundle.open("run.edgemeta")
+    assert bundle.background is not None and bundle.background.classes == 10
+    assert str(bundle.nbytes) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["small.edgemeta", "--data", "mnist", "--out", "new.edgemeta"], "unknown data"),
+        (["small.edgemeta", "--data", "folder:nowhere", "--out", "new.edgemeta"], "nowhere"),
+        (["small.edgemeta", "--data", "folder:few", "--out", "new.edgemeta"], "2 classes"),
+        (["small.edgemeta", "--data", "digits", "--out", "new.zip"], "new.zip.edgemeta"),
+        (["small.edgemeta", "--data", "digits", "--out", "none/new.edgemeta", "--episodes", "1"], "cannot be written"),
+        (["small.edgemeta", "--data", "digits", "--out", "new.edgemeta", "--episodes", "0"], "episodes"),
+        (["small.edgemeta", "--data", "digits", "--out", "new.edgemeta", "--seed", "-1"], "seed"),
+        (["none.edgemeta", "--data", "digits", "--out", "new.edgemeta"], "no bundle"),
+        (["torn.edgemeta", "--data", "digits", "--out", "new.edgemeta"], "torn.edgemeta"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_status_2(desk, capsys, arguments, message):
+    from PIL import Image
+
+    (desk / "torn.edgemeta").write_bytes((desk / "small.edgemeta").read_bytes()[:1000])
+    for name in ("a", "b"):
+        (desk / "few" / name).mkdir(parents=True)
+        Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(desk / "few" / name / "1.png")
+    before = sorted(os.listdir(desk))
+    assert main(["background", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("edgemeta: ") and message in error and error.count("\n") == 1
+    assert sorted(os.listdir(desk)) == before

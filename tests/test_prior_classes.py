@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import unicodedata
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+from small_bundle import small_bundle
 
+from edgemeta.bundle import Bundle
+from edgemeta.cli import main
 from edgemeta.errors import DataError, JournalMissingError, LabelError, OptionError
 from edgemeta.journal import Journal, NewExample
 from edgemeta.normalisation import Q20
@@ -206,3 +212,79 @@ def test_the_record_keeps_its_own_means():
     assert (prior.means == MEANS).all()
     with pytest.raises(ValueError, match="read-only"):
         prior.means[0, 0] = 0.0
+
+
+# --- the command ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> Path:
+    """A folder with a bundle and what five users taught it, as the current folder."""
+    monkeypatch.chdir(tmp_path)
+    bundle = small_bundle(tmp_path / "small.edgemeta")
+    _, examples = simulated(rng, 12, 5, 0.02, 0.01, [3])
+    fill(tmp_path / "x.learned", bundle, [("mug\u00e9" + a, g, z) for a, g, z in examples])
+    return tmp_path
+
+
+def fill(path: Path, bundle: Bundle, examples: list[tuple[str, str | None, np.ndarray]]) -> None:
+    with Journal.open(path, embedding_id=bundle.embedding_id, dim=bundle.dim) as journal:
+        journal.append([NewExample(a, np.rint(z * Q20).astype(np.int32), group=g) for a, g, z in examples])
+
+
+def test_the_command_writes_what_was_taught_into_a_copy(desk, capsys):
+    before = {name: Path(name).read_bytes() for name in ("small.edgemeta", "x.learned")}
+    assert main(["prior", "small.edgemeta", "x.learned", "--out", "new.edgemeta", "--json"]) == 0
+    out, error = capsys.readouterr()
+    record, bundle, expected = json.loads(out), Bundle.open("new.edgemeta"), prior_from_journal("x.learned")
+    assert bundle.prior is not None and not error
+    assert (bundle.prior.means == expected.means).all()
+    assert tuple(record["labels"]) == bundle.prior.labels == expected.labels
+    assert record["within"] == bundle.prior.within and record["between"] == bundle.prior.between
+    assert record["kappa"] == bundle.prior.kappa and record["bytes"] == bundle.nbytes
+    assert {name: Path(name).read_bytes() for name in before} == before
+    assert main(["prior", "small.edgemeta", "x.learned", "--out", "again.edgemeta"]) == 0
+    out = capsys.readouterr().out
+    assert "12 classes: mugé000" in out and "and 2 more" in out and "counts as" in out and "again.edgemeta" in out
+    assert main(["inspect", "new.edgemeta", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["prior"]["kappa"] == bundle.prior.kappa
+    assert main(["inspect", "new.edgemeta"]) == 0
+    assert "kappa" in capsys.readouterr().out
+    # The journal belongs to the copy as well: embedding.id is the same.
+    with Journal.open("x.learned", embedding_id=bundle.embedding_id, dim=bundle.dim, readonly=True) as journal:
+        assert len(journal.live) == 180
+
+
+def test_what_is_assumed_is_said_in_one_line(desk, capsys):
+    fill(desk / "y.learned", Bundle.open("small.edgemeta"), [("a", None, z) for z in np.eye(DIM)[:3]])
+    assert main(["prior", "small.edgemeta", "y.learned", "--out", "new.edgemeta", "--json"]) == 0
+    out, error = capsys.readouterr()
+    assert error.startswith("edgemeta: no group gave several examples") and error.count("\n") == 1
+    assert json.loads(out)["kappa"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["small.edgemeta", "none.learned", "--out", "new.edgemeta"], "none.learned"),
+        (["small.edgemeta", "empty.learned", "--out", "new.edgemeta"], "nothing was taught"),
+        (["small.edgemeta", "one.learned", "--out", "new.edgemeta"], "do not differ"),
+        (["small.edgemeta", "torn.learned", "--out", "new.edgemeta"], "torn.learned"),
+        (["other.edgemeta", "x.learned", "--out", "new.edgemeta"], "embeddings of 16 numbers"),
+        (["none.edgemeta", "x.learned", "--out", "new.edgemeta"], "no bundle"),
+        (["small.edgemeta", "x.learned", "--out", "new"], "new.edgemeta"),
+        (["small.edgemeta", "x.learned", "--out", "none/new.edgemeta"], "cannot be written"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_status_2(desk, capsys, arguments, message):
+    bundle = Bundle.open("small.edgemeta")
+    small_bundle(desk / "other.edgemeta", seed=9)
+    fill(desk / "one.learned", bundle, [("a", "g", np.eye(DIM)[0])])
+    with Journal.open(desk / "empty.learned", embedding_id=bundle.embedding_id, dim=bundle.dim):
+        pass
+    (desk / "torn.learned").write_bytes((desk / "x.learned").read_bytes()[:100])
+    before = sorted(os.listdir(desk))
+    assert main(["prior", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("edgemeta: ") and message in error and error.count("\n") == 1
+    assert sorted(os.listdir(desk)) == before

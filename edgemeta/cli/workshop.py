@@ -11,6 +11,7 @@ from typing import Any
 from ..bundle import Bundle
 from ..errors import MissingDependencyError, OptionError
 from ..terminal import printable, table
+from .equipping import measured
 
 
 def add_commands(commands: Any) -> None:
@@ -61,6 +62,7 @@ def add_commands(commands: Any) -> None:
         metavar="WHAT|LICENCE|COPYRIGHT",
         help="of the data; repeatable",
     )
+    export.add_argument("--background", metavar="SPEC", help="measure it on these data, as `edgemeta background` does")
     export.set_defaults(run=_export)
 
     verify = commands.add_parser("verify", help="rerun the golden inputs of a bundle in every variant")
@@ -154,7 +156,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     need_torch()
-    from ..bundle import Licence
+    from ..bundle import Licence, rewrite_bundle
 
     licences = []
     for text in options.licence:
@@ -165,6 +167,8 @@ def _export(options: argparse.Namespace) -> int:
     bundle = _exporter("bundling").export_checkpoint(
         options.checkpoint, options.out, name=options.name, licences=licences
     )
+    if options.background is not None:
+        bundle = rewrite_bundle(bundle, options.out, background=measured(bundle, options.background))
     print(f"{printable(options.out)}: {bundle.nbytes} bytes, {bundle.dim} dimensions, head {bundle.head.name}")
     return 0
 

@@ -27,7 +27,9 @@ Embed = Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
 class Accuracy:
     """Mean accuracy over episodes in percent, with half the width of its 95 % confidence interval.
 
-    calibration_error: how far confidences are off on average over all queries, in points; NaN for one way. Medians:
+    calibration_error: how far confidences are off on average over all queries, in points; NaN for one way.
+    unknown_auroc: how well the distance to what was taught tells queries of taught classes from images of others, in
+    percent (50 for guessing), over episodes; NaN where the data have no other class. Medians:
     solve_us from what is taught to a solution, predict_us for one query in a batch, both without the backbone, in
     microseconds; nbytes of the solution.
     """
@@ -42,6 +44,7 @@ class Accuracy:
     head: str
     seed: int
     calibration_error: float
+    unknown_auroc: float
     solve_us: float
     predict_us: float
     nbytes: int
@@ -101,11 +104,15 @@ def evaluate(
     sampler = EpisodeSampler(data, ways=ways, shots=shots, queries=queries, within=within)
     raw = embed(data.pixels)
     rng = np.random.default_rng(seed)
+    # Of their own, so that who asks for them or not meets the same episodes.
+    strangers = np.random.default_rng([seed, 1])
     tally = _Tally([f"{way:05d}" for way in range(ways)], shots, queries)
     for number in range(episodes):
         episode = sampler.draw(rng)
+        others = np.flatnonzero(~np.isin(data.labels, data.labels[episode.support[:, 0]]))
+        others = strangers.choice(others, min(len(others), ways * queries), replace=False)
         with make_learner() as learner:
-            tally.run(learner, raw[episode.support.ravel()], raw[episode.query.ravel()])
+            tally.run(learner, raw[episode.support.ravel()], raw[episode.query.ravel()], raw[others])
         if progress:
             progress.update(number + 1, f"{100 * np.mean(tally.accuracies):.2f} %")
     ci95 = 1.96 * np.std(tally.accuracies, ddof=1) / np.sqrt(episodes) if episodes > 1 else np.nan
@@ -120,6 +127,7 @@ def evaluate(
         head=tally.head,
         seed=seed,
         calibration_error=tally.calibration_error(),
+        unknown_auroc=100 * float(np.mean(tally.aurocs)) if tally.aurocs else np.nan,
         solve_us=1e6 * float(np.median(tally.solve)),
         predict_us=1e6 * float(np.median(tally.predict)) / (ways * queries),
         nbytes=int(np.median(tally.nbytes)),
@@ -133,6 +141,7 @@ class _Tally:
         self.taught = [name for name in names for _ in range(shots)]
         self.truth = np.repeat(np.array(names, dtype=object), queries)
         self.accuracies: list[float] = []
+        self.aurocs: list[float] = []
         self.solve: list[float] = []
         self.predict: list[float] = []
         self.nbytes: list[int] = []
@@ -140,7 +149,7 @@ class _Tally:
         self._right: list[NDArray[np.bool_]] = []
         self._confidence: list[float | None] = []
 
-    def run(self, learner: Learner, support: NDArray[Any], query: NDArray[Any]) -> None:
+    def run(self, learner: Learner, support: NDArray[Any], query: NDArray[Any], others: NDArray[Any]) -> None:
         learner.learn_many(support, self.taught)
         start = time.perf_counter()
         solution = learner.solution()
@@ -149,11 +158,14 @@ class _Tally:
         self.predict.append(time.perf_counter() - solved)
         self.solve.append(solved - start)
         self.nbytes.append(solution.nbytes)
-        right = np.array([p.label for p in predictions], dtype=object) == self.truth
+        right = np.array([p.nearest for p in predictions], dtype=object) == self.truth
         self.accuracies.append(float(right.mean()))
         self._right.append(right)
         self._confidence += [p.confidence for p in predictions]
         self._heads[learner.head.name] += 1
+        if len(others):
+            novelty = learner.novelty(np.concatenate([query, others]))
+            self.aurocs.append(auroc(novelty[: len(query)], novelty[len(query) :]))
 
     @property
     def head(self) -> str:
@@ -166,6 +178,14 @@ class _Tally:
         return 100 * calibration_error(np.array(self._confidence, dtype=np.float64), np.concatenate(self._right))
 
 
+def auroc(lower: NDArray[np.float64], higher: NDArray[np.float64]) -> float:
+    """The chance that one of `higher` is above one of `lower`, equal ones counting half (Mann and Whitney 1947)."""
+    _, places, counts = np.unique(np.concatenate([lower, higher]), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    above = float(ranks[len(lower) :].sum()) - len(higher) * (len(higher) + 1) / 2
+    return above / (len(lower) * len(higher))
+
+
 def evaluate_runs(embed: Embed, make_learner: Callable[[], Learner], root: Path, height: int, width: int) -> RunsError:
     """Lake's 20 within-alphabet 20-way one-shot runs (Lake, Salakhutdinov, Tenenbaum 2015)."""
     wrong, trials, head = 0, 0, ""
@@ -174,7 +194,7 @@ def evaluate_runs(embed: Embed, make_learner: Callable[[], Learner], root: Path,
     for run, training, test in embedded:
         with make_learner() as learner:
             learner.learn_many(training, [f"{i:02d}" for i in range(len(training))])
-            predicted = [int(p.label) for p in learner.predict_many(test)]
+            predicted = [int(p.nearest) for p in learner.predict_many(test)]
             head = learner.head.name
         wrong += int((np.array(predicted) != run.truth).sum())
         trials += len(run.truth)

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Bundle, HeadRecipe
+from .choosing import Auto
 from .embedder import Embedder
 from .errors import HeadError, InputError, JournalWriteError, NotFoundError, NotTaughtError, OptionError
-from .heads import Facts, Head, Solution, make_head
+from .heads import Head, Solution, make_head
 from .inputs import collect, one, several
 from .journal import Change, ExampleId, Journal, NewExample
 from .journal.opening import Sync, check_sync
@@ -24,10 +25,13 @@ from .labels import check_label
 from .normalisation import Normalisation, to_float
 from .options import as_count
 from .prediction import Prediction
+from .solving import Solved, Solver
 from .taught import Taught
 from .terminal import printable
+from .unknown import check_rate
 
 if TYPE_CHECKING:
+    from .background import Background
     from .report import Report
 
 BundleLike = str | os.PathLike[str] | Bundle
@@ -58,6 +62,9 @@ class Learner:
         readonly: bool = False,
         keep: str | None = None,
         budget: int | None = None,
+        unknown: float | None = None,
+        background: Background | None = None,
+        prior: bool = True,
         normalisation: Normalisation | None = None,
         variant: str | None = None,
         providers: Sequence[str] | None = None,
@@ -69,8 +76,8 @@ class Learner:
 
         bundle: a path, a `Bundle`, or the name of a shipped one ("glyphs"). dim: instead of a bundle, the length of
         the embeddings that you bring; `normalisation` says what is done to them (L2 when not given).
-        head: "auto" (the bundle's; "cosine" with dim=), a name ("euclidean", "cosine", "centred", "lda", "ridge",
-        "projected", "neighbours") or a head object such as `Ridge(lambda_=0.5)`.
+        head: "auto" (from what was taught, by the rule in `edgemeta.choosing`), a name ("euclidean", "cosine",
+        "centred", "lda", "ridge", "projected", "neighbours") or a head object such as `Ridge(lambda_=0.5)`.
         channels: the order of colours in arrays, "rgb" or "bgr" (OpenCV).
         sync: "call" (what was acknowledged is on the disk), "manual" (call `sync()`), "never".
         sha256: the hash that the bundle file must have. readonly: take no lock and write nothing.
@@ -79,6 +86,11 @@ class Learner:
         into their class's sums first, where those are smaller: from 3 examples of a class on, and for a head that
         needs the moment from about D. Sealing rewrites the journal as `compact` does, so undo takes back what was
         learned after it but no call before.
+        unknown: the share of inputs of known classes that may be rejected, 0.05 for instance, so that what resembles
+        nothing taught gets the label None; None rejects nothing. How far that is follows from the taught examples left
+        out, and while those are too few (19 independent ones for 0.05) from the bundle's background, or from
+        `background` with dim=.
+        prior: False leaves out the named classes that a bundle may ship.
         variant, providers, threads: which graph of the bundle runs, on what, with how many threads.
 
         Raises BundleError, BundleMissingError, JournalError, HeadError, OptionError, NotFoundError for a variant.
@@ -89,22 +101,23 @@ class Learner:
         if bundle is not None and not isinstance(bundle, Bundle):
             bundle = Bundle.open(bundle, sha256=sha256)
         self._embedder = Embedder(bundle, dim, normalisation, variant, providers, threads)
-        self._head = _choose_head(head, bundle)
-        if budget is not None and self._head.needs == "examples":
-            raise OptionError(f"head {self._head.name} needs every example, so budget= cannot seal any")
+        self._solver = Solver(_choose_head(head, bundle), check_rate(unknown), _background(background, bundle))
+        default = self._solver.default
+        if budget is not None and default.needs == "examples":
+            raise OptionError(f"head {default.name} needs every example, so budget= cannot seal any")
         self._channels, self._keep, self._budget = channels, keep, budget
         self._full = 0 if budget is None else budget + budget // 4  # so many singles make the next call seal
         self._lock = threading.RLock()
-        self._solution: Solution | None = None
+        self._solved: Solved | None = None
         key, dim = self._embedder.id, self._embedder.dim
         if journal is None:
             self._journal = Journal.memory(embedding_id=key, dim=dim)
         else:
             self._journal = Journal.open(journal, embedding_id=key, dim=dim, sync=sync, readonly=readonly)
         try:
-            self._taught = Taught(self._journal)
-            if self._taught.statistics.counts:
-                self._taught.facts(self._head)  # raises now, not at the first prediction
+            self._taught = Taught(self._journal, bundle.prior if bundle is not None and prior else None)
+            if self._taught.statistics.counts or self._taught.prior is not None:
+                self._taught.facts(default)  # raises now, not at the first prediction
         except BaseException:
             self._journal.close()
             raise
@@ -211,12 +224,16 @@ class Learner:
         return self._predict(xs)
 
     def _predict(self, xs: Any) -> list[Prediction]:
-        solution = self.solution()
+        solved = self._solve()
         q20, _ = self._embed(xs)
         if not len(q20):
             return []
-        scores = solution.scores(to_float(q20))
-        return [Prediction(solution.labels, row, self._head.temperature) for row in scores]
+        z = to_float(q20)
+        scores = solved.solution.scores(z)
+        return [
+            Prediction(solved.solution.labels, row, solved.temperature, novelty)
+            for row, novelty in zip(scores, solved.novelty(z), strict=True)
+        ]
 
     def embed(self, xs: Any) -> NDArray[np.float64]:
         """The normalised embeddings (N, D) of several inputs, as they would be stored."""
@@ -227,10 +244,26 @@ class Learner:
 
         Raises NotTaughtError, HeadError.
         """
+        return self._solve().solution
+
+    def _solve(self) -> Solved:
         with self._lock:
-            if self._solution is None:
-                self._solution = self._head.solve(self._facts())
-            return self._solution
+            if self._solved is None:
+                if not self._taught.statistics.counts and self._taught.prior is None:
+                    raise NotTaughtError("nothing is taught yet; call learn(image, label) first")
+                self._solved = self._solver.solve(self._taught)
+            return self._solved
+
+    def novelty(self, xs: Any) -> NDArray[np.float64]:
+        """How far each input is from everything taught, (N,): the squared distance to the nearest class mean, by the
+        head's norm, times n / (n + 1) for a mean of n examples. Raises NotTaughtError.
+
+        Needs no `unknown=`; `Prediction.novelty` is this number over the limit.
+        """
+        with self._lock:
+            solved = self._solve()
+            strangeness = solved.strangeness or self._solver.strangeness(solved.head, self._taught)
+        return strangeness.of(self.embed(xs))
 
     def report(self) -> Report:
         """How well each class is known, from every example predicted by the head without that example's group.
@@ -242,16 +275,13 @@ class Learner:
         from .report import make_report
 
         with self._lock:
-            facts = self._facts()
+            if not self._taught.statistics.counts:
+                raise NotTaughtError("nothing is taught yet; call learn(image, label) first")
+            solved = self._solve()
+            facts = self._taught.facts(solved.head)
             if not facts.single:
                 raise HeadError("no report: examples were sealed (budget=), and those cannot be left out any more")
-            scores = self._head.leave_out(facts)
-            return make_report(self._head.name, facts, scores, self._head.temperature, sorted(self._journal.live))
-
-    def _facts(self) -> Facts:
-        if not self._taught.statistics.counts:
-            raise NotTaughtError("nothing is taught yet; call learn(image, label) first")
-        return self._taught.facts(self._head)
+            return make_report(solved.head, facts, solved.temperature, sorted(self._journal.live))
 
     # What is known
 
@@ -279,14 +309,17 @@ class Learner:
         """Bytes of memory for what was taught: sums, moment, weights, and the journal when it has no file."""
         with self._lock:
             held = self._taught.statistics.nbytes
-            if self._solution is not None:
-                held += self._solution.nbytes
+            if self._solved is not None:
+                held += self._solved.solution.nbytes
             return held + (self._journal.nbytes if self._journal.path is None else 0)
 
     @property
     def head(self) -> Head:
-        """The head in use."""
-        return self._head
+        """The head in use; with "auto", what it comes to for what is taught."""
+        with self._lock:
+            if not self._taught.statistics.counts:
+                return self._solver.default
+            return self._solve().head
 
     @property
     def journal(self) -> Journal:
@@ -331,8 +364,9 @@ class Learner:
         self.close()
 
     def __repr__(self) -> str:
-        total = self._taught.statistics.total
-        return f"Learner({len(self.labels)} classes, {total} examples, head={self._head.name!r})"
+        total, auto = self._taught.statistics.total, isinstance(self._solver.head, Auto)
+        head = "auto" if auto else self._solver.default.name  # finding out what it comes to may take long
+        return f"Learner({len(self.labels)} classes, {total} examples, head={head!r})"
 
     # Inside
 
@@ -346,7 +380,7 @@ class Learner:
         return self._embedder.embeddings(inputs.embeddings), None
 
     def _follow(self, change: Change) -> Change:
-        self._solution = None
+        self._solved = None
         self._taught.apply(change)
         return change
 
@@ -360,7 +394,7 @@ class Learner:
         for i, entry in itertools.islice(live.items(), surplus):
             oldest.setdefault(entry.label, []).append(i)
         try:
-            change = self._journal.seal(oldest, moment=self._head.needs == "moment")
+            change = self._journal.seal(oldest, moment=self._solver.default.needs == "moment")
         except JournalWriteError as error:
             # What was taught is on the disk; only the rewriting failed, and the next call tries again.
             warnings.warn(f"the oldest examples could not be sealed: {error}", RuntimeWarning, stacklevel=4)
@@ -382,7 +416,7 @@ def _check_options(channels: str, keep: str | None, budget: int | None, sync: st
         as_count(budget, "budget, the number of examples kept singly,")
 
 
-def _choose_head(head: str | Head, bundle: Bundle | None) -> Head:
+def _choose_head(head: str | Head, bundle: Bundle | None) -> Head | Auto:
     if not isinstance(head, str):
         parts = ("solve", "leave_out", "name", "needs", "temperature")
         if isinstance(head, type) or not all(hasattr(head, part) for part in parts):
@@ -391,7 +425,17 @@ def _choose_head(head: str | Head, bundle: Bundle | None) -> Head:
     if head != "auto":
         recipe = bundle.head if bundle is not None and bundle.head.name == head else None
         return head_of(recipe) if recipe else make_head(head)
-    return head_of(bundle.head) if bundle is not None else make_head("cosine")
+    if bundle is not None:
+        return Auto(head_of(bundle.head), head_of(bundle.head))
+    return Auto(make_head("centred"), make_head("lda"))
+
+
+def _background(given: Background | None, bundle: Bundle | None) -> Background | None:
+    if bundle is None:
+        return given
+    if given is not None:
+        raise OptionError("the background belongs to the bundle; it can only be given with dim=")
+    return bundle.background
 
 
 def head_of(recipe: HeadRecipe) -> Head:

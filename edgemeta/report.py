@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calibration import calibration_error, confidences, fit_temperature, wilson
-from .heads import Facts
-from .heads.base import Floats
+from .heads import Facts, Head
+from .heads.base import Floats, leave_out_as_new
 from .terminal import printable, table
 
 # Fewer independent groups than this say too little: the 95 % interval of a share of 5 is 50 points wide or more.
@@ -100,21 +100,22 @@ class _LeftOut:
     """Every example as the others judge it.
 
     known (N,): whether its class is still there without its group. weights (N,): a group counts once, however many
-    frames it has.
+    frames it has. as_new (N, C): scores as new examples would get them, to which confidences are fitted.
     """
 
-    def __init__(self, facts: Facts, scores: Floats) -> None:
+    def __init__(self, facts: Facts, scores: Floats, as_new: Floats) -> None:
         _, self.y = facts.examples()
-        self.labels, self.scores = facts.labels, scores
+        self.labels, self.scores, self.as_new = facts.labels, scores, as_new
+        self.taught = np.flatnonzero(facts.counts)  # a bundle's prior classes may have no examples
         self.groups = np.unique(facts.groups(), return_inverse=True)[1]
         self.known = np.isfinite(scores[np.arange(len(self.y)), self.y])
         self.predicted = scores.argmax(axis=1)
         self.weights = 1.0 / np.bincount(self.groups)[self.groups]
 
-    def shares(self, temperature: float) -> Floats:
+    def shares(self, scores: Floats, temperature: float) -> Floats:
         """Confidences (N, C); zeros where the example's own class is gone."""
-        shares = np.zeros_like(self.scores)
-        shares[self.known] = confidences(self.scores[self.known], temperature)
+        shares = np.zeros_like(scores)
+        shares[self.known] = confidences(scores[self.known], temperature)
         return shares
 
     def count_groups(self, rows: NDArray[np.bool_]) -> int:
@@ -138,7 +139,7 @@ class _LeftOut:
         )
 
     def suspects(self, prior: float, ids: Sequence[object]) -> tuple[Suspect, ...]:
-        shares = self.shares(fit_temperature(self.scores, self.y, prior, self.weights))
+        shares = self.shares(self.scores, fit_temperature(self.scores, self.y, prior, self.weights))
         own, best = shares[np.arange(len(self.y)), self.y], shares.argmax(axis=1)
         doubted = self.known & (own < SUSPICIOUS) & (shares.max(axis=1) > 0.5) & (best != self.y)
         return tuple(
@@ -149,7 +150,7 @@ class _LeftOut:
 
     def class_mean(self) -> tuple[float, int] | None:
         """Accuracy in percent, each class alike, and how many groups that is worth; None with too few to say."""
-        rows = [(self.y == c) & self.known for c in range(len(self.labels))]
+        rows = [(self.y == c) & self.known for c in self.taught]
         if len(rows) < 2 or not all(each.any() for each in rows):
             return None
         worth = int(len(rows) ** 2 / sum(1.0 / self.count_groups(each) for each in rows))
@@ -164,26 +165,26 @@ class _LeftOut:
         # One frame speaks for its group.
         rows = np.unique(np.where(self.known, self.groups, -1), return_index=True)[1]
         rows = rows[self.known[rows]]
-        right = (self.predicted == self.y)[rows]
-        return 100 * calibration_error(self.shares(temperature).max(axis=1)[rows], right)
+        shares = self.shares(self.as_new, temperature)[rows]
+        return 100 * calibration_error(shares.max(axis=1), self.as_new[rows].argmax(axis=1) == self.y[rows])
 
 
-def make_report(head: str, facts: Facts, scores: Floats, temperature: float, ids: Sequence[object]) -> Report:
-    """scores: (N, C) of `Head.leave_out`; temperature: that of `predict`; ids: of the examples, in the same order."""
-    left = _LeftOut(facts, scores)
+def make_report(head: Head, facts: Facts, temperature: float, ids: Sequence[object]) -> Report:
+    """temperature: that of `predict`; ids: of the examples, in the order of `facts.examples()`."""
+    left = _LeftOut(facts, head.leave_out(facts), leave_out_as_new(head, facts))
     accuracy = low = high = None
     found = left.class_mean()
     if found is not None:
         accuracy, worth = found
         low, high = (100 * bound for bound in wilson(worth * accuracy / 100, worth))
     return Report(
-        head,
+        head.name,
         facts.total,
         left.count_groups(np.ones(len(left.y), dtype=bool)),
         accuracy,
         low,
         high,
         left.calibration_error(temperature),
-        tuple(left.class_report(c) for c in range(len(facts.labels))),
+        tuple(left.class_report(int(c)) for c in left.taught),
         left.suspects(temperature, ids),
     )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .empirical_bayes import prior_weight
 from .errors import HeadError
-from .heads import Facts, Head
+from .heads import Facts, Head, Prior
 from .journal import Change, ExampleId, Journal, Seal
 from .normalisation import to_float
+from .sample import Sample, Sketch, weigh
 from .statistics import Statistics
+
+if TYPE_CHECKING:
+    from .prior import PriorClasses
 
 # Embeddings read from the journal at a time while a fold runs.
 CHUNK = 512
@@ -20,14 +27,16 @@ CHUNK = 512
 class Taught:
     """Statistics kept equal to a fold over the journal, change by change."""
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
+    def __init__(self, journal: Journal, prior: PriorClasses | None = None) -> None:
+        self.journal, self.prior = journal, prior
         self.statistics = Statistics(journal.dim)
+        self._sketch: Sketch | None = None
         self.fold()
 
     def fold(self) -> None:
         """Start from nothing and add everything that is live: the definition of the statistics."""
         self.statistics = Statistics(self.journal.dim)
+        self._sketch = None
         self._add(list(self.journal.live), 1)
         for seal in self.journal.seals.values():
             self._add_seal(seal, 1)
@@ -37,6 +46,11 @@ class Taught:
         if change.reset:
             self.fold()
             return
+        if self._sketch is not None:
+            for example in change.added:
+                self._sketch.add(example, self.journal.live[example])
+            for example, entry in change.removed:
+                self._sketch.remove(example, entry)
         # Adding first keeps a class that a relabelling empties and fills from being dropped between.
         self._add(list(change.added), 1)
         for seal in change.seals_added:
@@ -47,28 +61,91 @@ class Taught:
         if self.statistics.moment is not None and self.statistics.total < self.journal.dim // 2:
             self.statistics.drop_moment()
 
+    @property
+    def sketch(self) -> Sketch:
+        """Every live example, ranked by hash. Made when first asked for, and kept up from then on."""
+        if self._sketch is None:
+            self._sketch = Sketch(self.journal.live)
+        return self._sketch
+
+    def sample(self) -> Sample | None:
+        """The examples to leave out; None where no class has two independent ones, or some were sealed."""
+        chosen = {} if self.journal.seals else self.sketch.choose()
+        if not chosen:
+            return None
+        ids = sorted(example for members in chosen.values() for example in members)
+        labels = sorted({*chosen, *(self.prior.labels if self.prior is not None else ())})
+        rank = {label: i for i, label in enumerate(labels)}
+        z, y = self._read(ids, rank)
+        counts = np.bincount(y, minlength=len(labels)).astype(np.float64)
+        sums = np.zeros((len(labels), self.journal.dim))
+        np.add.at(sums, y, z)
+        groups = self._groups_of(ids)
+        facts = Facts(
+            tuple(labels),
+            counts,
+            sums,
+            float((z * z).sum()),
+            lambda: z.T @ z,
+            lambda: (z, y),
+            lambda: groups,
+            prior=self._prior(labels),
+        )
+        cells = self.sketch.cells()
+        return Sample(
+            facts,
+            weigh(y, len(labels)),
+            len(self.statistics.counts),
+            np.array([cells[label] for label in chosen], dtype=np.int64),
+            tuple(ids),
+        )
+
     def facts(self, head: Head) -> Facts:
-        """What `head` solves from. Raises HeadError when what it needs was sealed away."""
-        statistics, sealed = self.statistics, bool(self.journal.seals)
-        if head.needs == "moment" and any(not seal.has_moment for seal in self.journal.seals.values()):
-            raise HeadError(
-                f"head {head.name} needs the second moment, and examples were sealed without it; "
-                "use head='cosine' or 'euclidean', or teach again with the head named from the start"
-            )
-        if head.needs == "examples" and sealed:
-            raise HeadError(f"head {head.name} as it is set needs every example, and some were sealed; use another")
-        labels = statistics.labels
+        """What `head` solves from. Raises HeadError when what it needs was sealed away, or it can use no prior."""
+        self._check(head)
+        statistics = self.statistics
+        labels = sorted({*statistics.labels, *(self.prior.labels if self.prior is not None else ())})
+        nothing = np.zeros(self.journal.dim)
         return Facts(
-            labels,
-            np.array([statistics.counts[label] for label in labels], dtype=np.float64),
-            np.stack([statistics.sums[label] for label in labels]),
+            tuple(labels),
+            np.array([statistics.counts.get(label, 0) for label in labels], dtype=np.float64),
+            np.stack([statistics.sums.get(label, nothing) for label in labels]),
             statistics.squares,
             self._moment,
             # Leaving out asks for them several times; reading them is what takes time.
             cache(self._examples),
             cache(self._groups),
-            single=not sealed,
+            single=not self.journal.seals,
+            prior=self._prior(labels),
+            cells=lambda: sum(self.sketch.cells().values()),
         )
+
+    def _check(self, head: Head) -> None:
+        if head.needs == "moment" and any(not seal.has_moment for seal in self.journal.seals.values()):
+            raise HeadError(
+                f"head {head.name} needs the second moment, and examples were sealed without it; "
+                "use head='cosine' or 'euclidean', or teach again with the head named from the start"
+            )
+        if head.needs == "examples" and self.journal.seals:
+            raise HeadError(f"head {head.name} as it is set needs every example, and some were sealed; use another")
+        if head.needs != "sums" and self.prior is not None:
+            raise HeadError(
+                f"head {head.name} cannot use the bundle's prior classes; use head='euclidean', 'cosine' or 'centred', "
+                "or prior=False"
+            )
+
+    def _prior(self, labels: Sequence[str]) -> Prior | None:
+        """The prior means, and the number of examples that each counts for (`PriorClasses.weight`)."""
+        if self.prior is None:
+            return None
+        known = dict(zip(self.prior.labels, self.prior.means, strict=True))
+        means = np.zeros((len(labels), self.journal.dim))
+        counts = np.zeros(len(labels))
+        weight = prior_weight(self.prior, self.statistics, sealed=bool(self.journal.seals))
+        for i, label in enumerate(labels):
+            if label in known:
+                means[i], counts[i] = known[label], weight
+        return Prior(means, counts)
 
     def _moment(self) -> NDArray[np.float64]:
         if self.statistics.moment is None:
@@ -84,17 +161,22 @@ class Taught:
         return np.array(self.statistics.moment)
 
     def _examples(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        ids = sorted(self.journal.live)
-        rank = {label: i for i, label in enumerate(self.statistics.labels)}
+        labels = sorted({*self.statistics.labels, *(self.prior.labels if self.prior is not None else ())})
+        return self._read(sorted(self.journal.live), {label: i for i, label in enumerate(labels)})
+
+    def _read(self, ids: list[ExampleId], rank: dict[str, int]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         y = np.array([rank[self.journal.live[i].label] for i in ids], dtype=np.int64)
         z = to_float(self.journal.embeddings(ids))
         z.flags.writeable = y.flags.writeable = False  # several readers share them
         return z, y
 
     def _groups(self) -> NDArray[np.int64]:
-        """Equal numbers for the examples of one group, in the order of `_examples`."""
+        return self._groups_of(sorted(self.journal.live))
+
+    def _groups_of(self, ids: list[ExampleId]) -> NDArray[np.int64]:
+        """Equal numbers for the examples of one group."""
         numbers: dict[object, int] = {}
-        keys = [self.journal.live[i].group or i for i in sorted(self.journal.live)]
+        keys = [self.journal.live[i].group or i for i in ids]
         return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
     def _chunks(self, ids: list[ExampleId]) -> list[tuple[list[ExampleId], NDArray[np.int32]]]:

@@ -99,13 +99,19 @@ def _predict(options: argparse.Namespace) -> int:
                 ranked = [{"label": a, "score": b, "confidence": c} for a, b, c in prediction.ranked]
                 best = {
                     "label": prediction.label,
+                    "nearest": prediction.nearest,
+                    "novelty": prediction.novelty,
                     "confidence": prediction.confidence,
                     "score": prediction.score,
                 }
                 print(json.dumps({"image": image, **best, "ranked": ranked}))
             else:
                 sure = "" if prediction.confidence is None else f"  {100 * prediction.confidence:.0f} %"
-                print(f"{printable(image)}: {printable(prediction.label)}{sure}")
+                name = printable(prediction.nearest)
+                print(
+                    f"{printable(image)}: "
+                    + (f"unknown (nearest: {name})" if prediction.label is None else name + sure)
+                )
     return 0
 
 

@@ -127,13 +127,14 @@ def _accuracy(one: Accuracy) -> str:
 
 
 def _heads_table(found: dict[str, Accuracy]) -> str:
-    rows = [("head", "accuracy", "confidence off by", "solve", "predict", "memory")]
+    rows = [("head", "accuracy", "confidence off by", "unknown AUROC", "solve", "predict", "memory")]
     for name, one in found.items():
         rows.append(
             (
                 f"auto ({one.head})" if name == "auto" else name,
                 _accuracy(one),
                 "" if isnan(one.calibration_error) else f"{one.calibration_error:.1f} points",
+                "" if isnan(one.unknown_auroc) else f"{one.unknown_auroc:.1f} %",
                 f"{one.solve_us:.0f} us",
                 f"{one.predict_us:.1f} us",
                 f"{one.nbytes / 1e3:.1f} kB",

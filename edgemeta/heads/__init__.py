@@ -7,9 +7,9 @@ from functools import cache
 
 from ..errors import HeadError
 from ..terminal import printable
-from .base import Facts, Head, Linear, Solution
+from .base import Facts, Head, Linear, Prior, Solution
 
-__all__ = ["Facts", "Head", "Linear", "Solution", "head_names", "make_head"]
+__all__ = ["Facts", "Head", "Linear", "Prior", "Solution", "head_names", "make_head"]
 
 
 @cache

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Need = Literal["sums", "moment", "examples"]
+
+
+class Prior(NamedTuple):
+    """Prior class means (C, D), and how many examples each counts for, (C,); 0 where there is none."""
+
+    means: Floats
+    counts: Floats
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,8 @@ class Facts:
     labels: sorted. counts (C,). sums (C, D): s of each class. squares: sum of all z^2, which is tr G.
     moment(): G (D, D). examples(): Z (N, D) in a canonical order and y (N,), the class of each row; groups(): (N,),
     equal numbers for rows that belong together. `single` says whether every example is still there singly (not
-    sealed), so that examples() and groups() work.
+    sealed), so that examples() and groups() work. prior: what is known of the classes beforehand, or None. cells(): how
+    many independent examples there are, those of one group and class counting as one; None to count them here.
     """
 
     labels: tuple[str, ...]
@@ -31,6 +39,18 @@ class Facts:
     examples: Callable[[], tuple[Floats, NDArray[np.int64]]]
     groups: Callable[[], NDArray[np.int64]]
     single: bool = True
+    prior: Prior | None = None
+    cells: Callable[[], int] | None = None
+
+    def independent(self) -> int:
+        """How many examples there are when those of one group and class count as one. Sealed ones all count."""
+        if not self.single:
+            return self.total
+        if self.cells is not None:
+            return self.cells()
+        _, y = self.examples()
+        groups = self.groups()
+        return len(np.unique(groups * len(self.labels) + y))
 
     @property
     def total(self) -> int:
@@ -42,9 +62,17 @@ class Facts:
 
     @property
     def means(self) -> Floats:
-        """The mean of each class, (C, D)."""
-        means: Floats = self.sums / self.counts[:, None]
+        """The mean of each class, (C, D); with a prior, its posterior mean."""
+        sums, counts = self.weighed
+        means: Floats = sums / counts[:, None]
         return means
+
+    @property
+    def weighed(self) -> tuple[Floats, Floats]:
+        """Sums (C, D) and counts (C,) with what the prior counts for."""
+        if self.prior is None:
+            return self.sums, self.counts
+        return self.sums + self.prior.counts[:, None] * self.prior.means, self.counts + self.prior.counts
 
 
 class Solution(Protocol):
@@ -80,9 +108,12 @@ class Linear:
 class Head(Protocol):
     """A closed-form classifier: a pure function from facts to a solution."""
 
-    name: str
-    needs: Need
-    temperature: float
+    @property
+    def name(self) -> str: ...
+    @property
+    def needs(self) -> Need: ...
+    @property
+    def temperature(self) -> float: ...
 
     def solve(self, facts: Facts) -> Solution:
         """The solution for these facts; the same facts give the same bits."""
@@ -95,6 +126,13 @@ class Head(Protocol):
         held as they are for all examples. A class that is gone without the group scores -inf.
         """
         ...
+
+
+def leave_out_as_new(head: Head, facts: Facts) -> Floats:
+    """`Head.leave_out`, corrected where the head knows how (a method of this name) for that each example found one
+    example of its class fewer than a new one will. Confidences are fitted to these."""
+    judge: Callable[[Facts], Floats] = getattr(head, "leave_out_as_new", head.leave_out)
+    return judge(facts)
 
 
 def is_dual(facts: Facts) -> bool:

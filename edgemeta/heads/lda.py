@@ -5,7 +5,8 @@ With X the examples less their class means (N x D) and n = N - C degrees of free
     Sigma = (1 - rho) S + rho (tr S / D) I  =  a X^T X + d I,
 
 scores = mu_c^T Sigma^-1 z - mu_c^T Sigma^-1 mu_c / 2, all classes alike. rho is OAS (Chen, Wiesel, Eldar, Hero 2010,
-eq. 23), which needs tr S and tr S^2 alone. From G where N >= D: X^T X = G - sum n_c mu_c mu_c^T. From the examples
+eq. 23), which needs tr S and tr S^2 alone, for as many samples as there are independent ones (a group counts once a
+class), less C. From G where N >= D: X^T X = G - sum n_c mu_c mu_c^T. From the examples
 where N < D, by Woodbury with K = X X^T + (d / a) I: Sigma^-1 v = (v - X^T K^-1 X v) / d.
 
 Left out at fixed a and d: without the rows R of a fold X^T X loses X_R^T T X_R, where T = I + B and B_rs = 1 / (what
@@ -44,12 +45,13 @@ class LDA:
     """Linear discriminant analysis with a shrunk covariance.
 
     shrinkage: rho from 0 to 1, or None for OAS. Where the examples say nothing of a covariance (one a class, or those
-    of each class identical) it is the identity, and the scores are those of the nearest mean. temperature: the
-    factor of the scores in the confidences. Raises OptionError.
+    of each class identical) it is I / D, as of vectors of norm 1, and the scores are those of the nearest mean.
+    temperature: the factor of the scores in the confidences, which would be 1 if Sigma were known; a few examples in
+    many dimensions make it look far narrower than it is. Raises OptionError.
     """
 
     shrinkage: float | None = None
-    temperature: float = 1.0
+    temperature: float = 0.03
     name: str = "lda"
     needs: Need = "moment"
 
@@ -81,14 +83,44 @@ class LDA:
 
     def leave_out(self, facts: Facts) -> Floats:
         """Each fold's scores by the down-dated covariance and means, in the form that `solve` takes."""
-        _, y = facts.examples()
-        folds = Folds(y, facts.groups(), facts.counts)
+        return self._left_out(facts)[0]
+
+    def leave_out_as_new(self, facts: Facts) -> Floats:
+        """Left-out scores as new examples would get them: see `Folds.as_new`."""
+        scores, squares = self._left_out(facts)
+        return scores + 0.5 * _folds(facts).as_new(squares[:, None] - 2.0 * scores)
+
+    def leave_out_distances(self, facts: Facts) -> Floats:
+        """Squared distances (N, C) under Sigma^-1 of each example to the means, all without its group; inf where
+        a class is gone."""
+        scores, squares = self._left_out(facts)
+        distances: Floats = squares[:, None] - 2.0 * scores
+        return distances
+
+    def metric(self, facts: Facts) -> Callable[[Floats], Floats]:
+        """The map of z (N, D) to Sigma^-1 z."""
+        if not is_dual(facts):
+            scatter = _scatter(facts)
+            a, d = self._shrunk(facts, scatter)
+            inverse = invert(plus_diagonal(a * scatter, d))
+            return lambda z: z @ inverse
+        x = _residuals(facts)
+        gram = x @ x.T
+        a, d = self._shrunk(facts, gram)
+        if a == 0.0:
+            return lambda z: z / d
+        solved = np.linalg.solve(plus_diagonal(gram, d / a), x)
+        return lambda z: (z - z @ x.T @ solved) / d
+
+    def _left_out(self, facts: Facts) -> tuple[Floats, Floats]:
+        """Scores (N, C), and z^T Sigma^-1 z (N,)."""
+        y, folds = facts.examples()[1], _folds(facts)
         a, products = self._products(facts)
-        scores = np.empty((len(y), len(facts.labels)))
+        scores, squares = np.empty((len(y), len(facts.labels))), np.empty(len(y))
         for bucket in folds.buckets():
-            scores[bucket.rows] = _without(bucket, y, a, products)
+            scores[bucket.rows], squares[bucket.rows] = _without(bucket, y, a, products)
         scores[folds.gone] = -np.inf
-        return scores
+        return scores, squares
 
     def _products(self, facts: Facts) -> tuple[float, _Products]:
         x, means = _residuals(facts), facts.means
@@ -133,12 +165,15 @@ class LDA:
 
     def _shrunk(self, facts: Facts, moment: Floats) -> tuple[float, float]:
         """a and d of Sigma = a X^T X + d I; moment: X^T X or X X^T, whose traces are the same."""
-        free = facts.total - len(facts.labels)
+        free, independent = facts.total - len(facts.labels), facts.independent() - len(facts.labels)
         trace, square = float(np.trace(moment)), float((moment * moment).sum())
         # Rounding leaves a trace of about 1e-16 where there is no scatter at all.
         if free <= 0 or trace <= 1e-12 * facts.squares:
-            return 0.0, 1.0
-        rho = oas(trace / free, square / free**2, free, facts.dim) if self.shrinkage is None else self.shrinkage
+            return 0.0, 1.0 / facts.dim
+        rho = self.shrinkage
+        if rho is None:
+            # Frames of one burst make many samples of few: their shape is known no better than by one of each.
+            rho = oas(trace / free, square / free**2, independent, facts.dim) if independent > 0 else 1.0
         # Never singular: a millionth of the mean variance is always there, and what rounding leaves in G.
         d = max(rho, 1e-6) * trace / free / facts.dim
         return (1.0 - rho) / free, max(d, 1e-15 * facts.squares)
@@ -149,6 +184,10 @@ def oas(trace: float, square: float, count: int, dim: int) -> float:
     above = (1.0 - 2.0 / dim) * square + trace * trace
     below = (count + 1.0 - 2.0 / dim) * (square - trace * trace / dim)
     return 1.0 if below <= 0.0 or above >= below else max(0.0, above / below)
+
+
+def _folds(facts: Facts) -> Folds:
+    return Folds(facts.examples()[1], facts.groups(), facts.counts)
 
 
 def _scatter(facts: Facts) -> Floats:
@@ -173,8 +212,8 @@ def _nothing(bucket: Bucket, _: Floats) -> Floats:
     return np.zeros(bucket.same.shape)
 
 
-def _without(bucket: Bucket, y: Ints, a: float, products: _Products) -> Floats:
-    """Scores (F, k, C) of the rows of each fold by the solution without the fold."""
+def _without(bucket: Bucket, y: Ints, a: float, products: _Products) -> tuple[Floats, Floats]:
+    """Scores (F, k, C) of the rows of each fold by the solution without the fold, and z^T Sigma^-1 z (F, k)."""
     rows, classes, k = bucket.rows, len(products.mm), bucket.rows.shape[1]
     kept = np.where(bucket.left > 0, 1.0 / np.maximum(bucket.left, 1), 0.0)  # (F, k)
     own = np.broadcast_to(y[rows][:, None, :], (len(rows), k, k))  # the class of row s, at [f, :, s]
@@ -194,7 +233,8 @@ def _without(bucket: Bucket, y: Ints, a: float, products: _Products) -> Floats:
     pulled = np.einsum("fkc,fkc->fc", member, xx @ member)
     norms = mm - 2.0 * np.einsum("fkc,fkc->fc", member, xm) + pulled
     scores: Floats = z_m - z_x @ member - 0.5 * norms[:, None, :]
-    return scores
+    z_z = np.take_along_axis(z_m, y[rows][:, :, None], axis=2)[:, :, 0] + np.einsum("fkk->fk", z_x)
+    return scores, z_z
 
 
 HEADS = {"lda": LDA}

@@ -34,13 +34,15 @@ class MovedMeans(NamedTuple):
 
 
 class Folds:
-    """The folds of N examples: y (N,) the class of each, groups (N,) any integers, counts (C,) of the classes.
+    """The folds of N examples: y (N,) the class of each, groups (N,) any integers, counts (C,) of the classes,
+    known (C,) how many examples a class is worth beforehand (0 if not given), which no fold takes away.
 
     left (N, C): how many examples of each class there are without the fold of that example. gone (N, C): where none.
     """
 
-    def __init__(self, y: Ints, groups: Ints, counts: Floats) -> None:
+    def __init__(self, y: Ints, groups: Ints, counts: Floats, known: Floats | None = None) -> None:
         self.y, self.counts = y, counts.astype(np.int64)
+        self._known = np.zeros(len(counts)) if known is None else known
         self.groups = np.unique(groups, return_inverse=True)[1]
         self._sizes = np.bincount(self.groups)
         self._order = np.argsort(self.groups, kind="stable")
@@ -49,7 +51,26 @@ class Folds:
         np.add.at(out, (self.groups, y), 1)
         self._left = self.counts - out  # of each class without each fold
         self.left = self._left[self.groups]
-        self.gone = self.left == 0
+        self.gone = (self.left == 0) & (self._known == 0.0)
+
+    @property
+    def worth(self) -> Floats:
+        """left (N, C), with what the classes are worth beforehand."""
+        worth: Floats = self.left + self._known
+        return worth
+
+    def as_new(self, distances: Floats) -> Floats:
+        """How much less (N, C) the squared distances to means without a fold would be to means of all examples.
+
+        ||z - mean of n||^2 is sigma^2 (1 + 1/n) for a new example of the class. For the example's own class the
+        mean without its fold is one of fewer; the others' hardly change. 0 where a class is gone.
+        """
+        rows = np.arange(len(self.y))
+        left, whole = self.worth[rows, self.y], self.counts[self.y] + self._known[self.y]
+        less = np.zeros_like(distances)
+        share = 1.0 - left * (whole + 1.0) / ((left + 1.0) * whole)
+        less[rows, self.y] = np.where(left > 0.0, share * distances[rows, self.y], 0.0)
+        return less
 
     def buckets(self) -> Iterator[Bucket]:
         """The folds, those of one size together, so that each size is one batch of small matrices."""
@@ -65,12 +86,12 @@ class Folds:
         pair, first = np.unique(key[order], return_index=True)
         group, label = pair // len(sums), pair % len(sums)
         taken = np.add.reduceat(z[order], first) if len(pair) < len(z) else z[order]
-        left = self._left[group, label]
-        means = (sums[label] - taken) / np.maximum(left, 1)[:, None]
+        left = self._left[group, label] + self._known[label]
+        means = (sums[label] - taken) / np.where(left > 0.0, left, 1.0)[:, None]
         # A class that a fold touches moves for every example of the fold, also for those of other classes.
         sizes = self._sizes[group]
         which = np.repeat(np.arange(len(pair)), sizes)
         within = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         rows = self._order[self._starts[group][which] + within]
-        kept = left[which] > 0
+        kept = left[which] > 0.0
         return MovedMeans(rows[kept], label[which][kept], means[which][kept])

@@ -36,14 +36,18 @@ class _Means:
 
     def leave_out(self, facts: Facts) -> Floats:
         """All scores, and then those of the classes that lose examples from their new means."""
-        z, y = facts.examples()
-        centre, folds = self.centre(facts), Folds(y, facts.groups(), facts.counts)
-        scores = self.solve(facts).scores(z)
-        moved = folds.means(z, facts.sums)
+        z, _ = facts.examples()
+        folds = self.folds(facts)
+        centre, scores = self.centre(facts), self.solve(facts).scores(z)
+        moved = folds.means(z, facts.weighed[0])
         weights, bias = self.weigh(moved.means, centre)
         scores[moved.rows, moved.classes] = np.einsum("pd,pd->p", weights, z[moved.rows]) + bias
         scores[folds.gone] = -np.inf
         return scores
+
+    def folds(self, facts: Facts) -> Folds:
+        _, y = facts.examples()
+        return Folds(y, facts.groups(), facts.counts, None if facts.prior is None else facts.prior.counts)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,16 @@ class Euclidean(_Means):
 
     def weigh(self, means: Floats, centre: Floats) -> tuple[Floats, Floats]:
         return 2.0 * means, -(means * means).sum(axis=1)
+
+    def leave_out_distances(self, facts: Facts) -> Floats:
+        """Squared distances (N, C) of each example to the means without its group; inf where a class is gone."""
+        z, _ = facts.examples()
+        distances: Floats = (z * z).sum(axis=1)[:, None] - self.leave_out(facts)
+        return distances
+
+    def leave_out_as_new(self, facts: Facts) -> Floats:
+        """Left-out scores as new examples would get them: see `Folds.as_new`."""
+        return self.leave_out(facts) + self.folds(facts).as_new(self.leave_out_distances(facts))
 
 
 @dataclass(frozen=True)

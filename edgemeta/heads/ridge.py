@@ -14,18 +14,15 @@ the fit without it are (I - H_gg)^-1 (Y - H Y)_g. In the dual, I - H = lambda M 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from ..options import check_positive
-from .base import Facts, Floats, Linear, Need, blocks, invert, invert_centred, is_dual, plus_diagonal, product_blocks
+from .base import Facts, Floats, Linear, Need, blocks, invert, invert_centred, is_dual, plus_diagonal
+from .leastsquares import GRID, floor, least_left_out, press, unexplained
 from .leaving import Folds, Ints
-
-# Factors of lambda that leaving out chooses from.
-GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -81,18 +78,22 @@ class Ridge:
         lambda_, targets = self._lambda(facts), self._targets(facts, y)
         if facts.total < facts.dim:
             inverse = invert_centred(centred @ centred.T, lambda_, np.zeros_like(y))
-            left = _press(folds, inverse @ (targets - offset), partial(blocks, inverse))
+            left = press(folds, inverse @ (targets - offset), partial(blocks, inverse))
         else:
             # The inverse and products with it: triangular solves for so many right-hand sides take longer.
             inverse = invert(plus_diagonal(facts.moment() - facts.total * np.outer(mean, mean), lambda_))
             spread = centred @ inverse
-            left = _press(folds, targets - offset - spread @ cross, partial(_unexplained, centred, spread))
+            left = press(folds, targets - offset - spread @ cross, partial(unexplained, centred, spread))
         scores = targets - left
         if self.balance:
             # Without the fold a class has fewer examples, so each of those has a larger target.
             scores *= folds.counts / np.maximum(folds.left, 1)
         scores[folds.gone] = -np.inf
         return scores
+
+    def pinned(self, facts: Facts) -> Ridge:
+        """This head with the lambda that it takes for these facts, to be used on others."""
+        return Ridge(self._lambda(facts), self.balance, self.temperature)
 
     def _lambda(self, facts: Facts) -> float:
         chosen = self.lambda_ if self.lambda_ is not None else self._left_out_lambda(facts)
@@ -105,21 +106,20 @@ class Ridge:
         centred, targets = z - mean, self._targets(facts, y)
         folds = Folds(y, facts.groups(), facts.counts)
         unit = float(np.square(centred).sum()) / facts.total
-        best, least = GRID[len(GRID) // 2] * unit, np.inf
         # A class that a fold takes away whole has nothing to say, neither its examples nor its targets.
         known = ~folds.gone.any(axis=0)
         judged = known[y]
         if known.sum() < 2:
-            return best
+            return GRID[len(GRID) // 2] * unit
         spread, values = _spectrum(facts, centred, mean)
         turned = spread.T @ (targets - offset)
-        for factor in GRID:
-            shrunk = spread / (values + max(factor * unit, _floor(facts)))
-            left = _press(folds, targets - offset - shrunk @ turned, partial(_unexplained, spread, shrunk))
-            error = float(np.square(left[np.ix_(judged, known)]).sum())
-            if error <= least:
-                best, least = factor * unit, error
-        return best
+
+        def errors(lambda_: float) -> Floats:
+            shrunk = spread / (values + max(lambda_, _floor(facts)))
+            left = press(folds, targets - offset - shrunk @ turned, partial(unexplained, spread, shrunk))
+            return np.array([np.square(left[np.ix_(judged, known)]).sum()])
+
+        return float(least_left_out(errors, unit)[0])
 
     def _target(self, facts: Facts) -> Floats:
         """The one non-zero entry of each class's target, (C,)."""
@@ -139,8 +139,7 @@ class Ridge:
 
 
 def _floor(facts: Facts) -> float:
-    # All examples zero would give a floor of zero; any positive number then solves W = 0.
-    return 1e-8 * facts.squares / facts.dim or 1.0
+    return floor(facts.squares, facts.dim)
 
 
 def _spectrum(facts: Facts, centred: Floats, mean: Floats) -> tuple[Floats, Floats]:
@@ -151,21 +150,6 @@ def _spectrum(facts: Facts, centred: Floats, mean: Floats) -> tuple[Floats, Floa
         return vectors * np.sqrt(values), values
     values, vectors = np.linalg.eigh(facts.moment() - facts.total * np.outer(mean, mean))
     return centred @ vectors, np.maximum(values, 0.0)
-
-
-def _press(folds: Folds, residuals: Floats, unexplained: Callable[[Ints], Floats]) -> Floats:
-    """Residuals (N, C) without each fold, from those of the whole; unexplained(rows (F, k)): blocks of I - H, or of
-    a multiple of it that the residuals are given in too."""
-    left = np.zeros_like(residuals)
-    for bucket in folds.buckets():
-        if bucket.rows.shape[1] < len(residuals):  # else everything is in one fold, and all classes are gone
-            left[bucket.rows] = np.linalg.solve(unexplained(bucket.rows), residuals[bucket.rows])
-    return left
-
-
-def _unexplained(centred: Floats, spread: Floats, rows: Ints) -> Floats:
-    """I - H in blocks; spread = Z' A^-1."""
-    return np.eye(rows.shape[1]) - 1.0 / len(centred) - product_blocks(centred, spread, rows)
 
 
 HEADS = {"ridge": Ridge}

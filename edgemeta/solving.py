@@ -1,0 +1,75 @@
+"""From the taught set to an answer: the head, its solution, the temperature of confidences, the limit of the unknown.
+
+All of it is a pure function of the taught set, so that forgetting still equals never having seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .choosing import Auto, Choice, choose
+from .heads import Head, Solution
+from .heads.base import Floats
+from .taught import Taught
+from .unknown import Strangeness, measure
+
+if TYPE_CHECKING:
+    from .background import Background
+    from .sample import Sample
+
+# Of squared distances of embeddings, whose grid is 2^-20.
+TINY = 2.0**-40
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The head that was chosen, what it found, the factor of its scores in the confidences, how strange inputs are
+    (None unless `unknown=` asks for it)."""
+
+    head: Head
+    solution: Solution
+    temperature: float
+    strangeness: Strangeness | None
+
+    def novelty(self, z: Floats) -> Floats | list[None]:
+        """u over its limit for embeddings (N, D), None for each where there is no limit."""
+        if self.strangeness is None or self.strangeness.limit is None:
+            return [None] * len(z)
+        # Identical examples have a limit of zero: whatever differs is infinitely far.
+        limit = max(self.strangeness.limit, TINY)
+        novelty: Floats = self.strangeness.of(z) / limit
+        return novelty
+
+
+class Solver:
+    """Solves a taught set anew after each change; what was judged on the same sample is not judged again."""
+
+    def __init__(self, head: Head | Auto, rate: float | None, background: Background | None) -> None:
+        self.head, self.rate, self.background = head, rate, background
+        self._judged: tuple[object, Choice] | None = None
+
+    @property
+    def default(self) -> Head:
+        """The head that is named, or what "auto" comes to while nothing can be left out."""
+        return self.head.default if isinstance(self.head, Auto) else self.head
+
+    def solve(self, taught: Taught) -> Solved:
+        """Raises HeadError."""
+        sample = taught.sample()
+        choice = self._choice(sample)
+        facts = taught.facts(choice.head)
+        strangeness = None
+        if self.rate is not None:
+            strangeness = measure(self.rate, choice.head, facts, sample, self.background)
+        return Solved(choice.head, choice.head.solve(facts), choice.temperature, strangeness)
+
+    def strangeness(self, head: Head, taught: Taught) -> Strangeness:
+        """How strange inputs are to a taught set, without a limit."""
+        return measure(None, head, taught.facts(head), taught.sample(), None)
+
+    def _choice(self, sample: Sample | None) -> Choice:
+        key = None if sample is None else (sample.ids, sample.classes, sample.facts.labels)
+        if self._judged is None or self._judged[0] != key:
+            self._judged = key, choose(self.head, sample)
+        return self._judged[1]

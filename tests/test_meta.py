@@ -122,6 +122,16 @@ def test_augmentation_is_reproducible_and_keeps_the_range():
     assert a.shape == x.shape and a.min() >= 0 and a.max() <= 1 + 1e-5
 
 
+def test_grain_and_light_change_as_many_images_as_they_say():
+    still = {"rotate": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0, "warp": 0.0, "pen": 0.0, "coarse": 0.0}
+    x = torch.full((2000, 1, 8, 8), 0.5)
+    grainy = Augmentation(**still, light=0.0, grain=0.3)(x, torch.Generator().manual_seed(0))
+    spread = grainy.std((1, 2, 3))
+    assert 0.25 < (spread > 1e-4).float().mean() < 0.35 and 0.08 < spread.max() < 0.16
+    lit = Augmentation(**still, light=0.5, grain=0.0)(torch.zeros(2000, 1, 8, 8), torch.Generator().manual_seed(0))
+    assert 0.45 < (lit.mean((1, 2, 3)) > 1e-4).float().mean() < 0.55 and lit.max() <= 0.15
+
+
 @pytest.mark.parametrize(
     "options",
     [

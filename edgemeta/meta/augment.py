@@ -1,4 +1,4 @@
-"""Augmentation of images on the fly: an affine map with a smooth warp, pen width, blur, coarse sensors.
+"""Augmentation of images on the fly: an affine map with a smooth warp, pen width, blur, coarse sensors, light, grain.
 
 Acts on float "ink" images (N, C, S, S), 0 for paper and 1 for ink (any image works; the names are of characters).
 Every random number comes from the generator given, so that a step can be repeated exactly.
@@ -25,6 +25,8 @@ class Augmentation:
     warp: float = 0.10
     pen: float = 0.35  # the share of images whose pen is made wider or thinner
     coarse: float = 0.12  # the share of images seen through a coarse sensor of 7 to 14 pixels
+    light: float = 0.25  # the share of images whose paper is greyer and whose ink is paler
+    grain: float = 0.30  # the share of images with a camera's noise, of a standard deviation of up to 0.12
 
     def __call__(self, x: Tensor, rng: Generator) -> Tensor:
         x = F.grid_sample(x, self._grid(x, rng), align_corners=False, padding_mode="zeros")
@@ -32,6 +34,10 @@ class Augmentation:
             x = _pen(x, self.pen, rng)
         if self.coarse > 0:
             x = _coarse(x, self.coarse, rng)
+        if self.light > 0:
+            x = _light(x, self.light, rng)
+        if self.grain > 0:
+            x = _grain(x, self.grain, rng)
         return x
 
     def _grid(self, x: Tensor, rng: Generator) -> Tensor:
@@ -93,4 +99,26 @@ def _coarse(x: Tensor, share: float, rng: Generator) -> Tensor:
     # A sensor stretches what it saw to its full range.
     small = small / small.amax((1, 2, 3), keepdim=True).clamp_min(0.2)
     x[chosen] = F.interpolate(small, size=x.shape[-2:], mode="bilinear", align_corners=False)
+    return x
+
+
+def _light(x: Tensor, share: float, rng: Generator) -> Tensor:
+    """Some images with paper of up to 0.15 and with the range from paper to ink down to 0.6 of its width."""
+    pick = torch.rand(len(x), 1, 1, 1, generator=rng) < share
+    paper = torch.where(pick, 0.15 * torch.rand(len(x), 1, 1, 1, generator=rng), 0.0).to(x.device)
+    width = torch.where(pick, 1.0 - 0.4 * torch.rand(len(x), 1, 1, 1, generator=rng), 1.0).to(x.device)
+    return (paper + width * x).clamp(0.0, 1.0)
+
+
+def _grain(x: Tensor, share: float, rng: Generator) -> Tensor:
+    """Normal noise on some images, cut off where a sensor cuts off."""
+    pick = torch.rand(len(x), generator=rng) < share
+    chosen = pick.nonzero()[:, 0]
+    if not len(chosen):
+        return x
+    sigma = 0.12 * torch.rand(len(chosen), 1, 1, 1, generator=rng)
+    noise = (sigma * torch.randn(len(chosen), *x.shape[1:], generator=rng)).to(x.device)
+    chosen = chosen.to(x.device)
+    x = x.clone()
+    x[chosen] = (x[chosen] + noise).clamp(0.0, 1.0)
     return x

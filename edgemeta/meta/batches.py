@@ -85,4 +85,6 @@ def _scaled(strength: float) -> Augmentation | None:
         base.warp * strength,
         min(1.0, base.pen * strength),
         min(1.0, base.coarse * strength),
+        min(1.0, base.light * strength),
+        min(1.0, base.grain * strength),
     )

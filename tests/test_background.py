@@ -119,6 +119,14 @@ def test_a_measured_threshold_rejects_as_many_as_asked_for(rng):
         assert np.mean(rejected) == pytest.approx(rate, rel=0.25)
 
 
+def test_all_classes_are_measured_where_there_are_more_than_an_episode_takes(rng):
+    near, y = classes(rng, 50, 10, 8, apart=5.0, noise=0.01)
+    far, _ = classes(rng, 50, 10, 8, apart=5.0, noise=0.1)
+    found = measure_background(np.concatenate([near, far]), np.concatenate([y, y + 50]), source="x", episodes=50)
+    truth = np.quantile(np.r_[1e-4 * rng.chisquare(8, 50_000), 1e-2 * rng.chisquare(8, 50_000)], [0.8, 0.9])
+    assert found.values[3, 2, [7, 6]] == pytest.approx(truth, rel=0.2)
+
+
 def test_the_same_seed_gives_the_same_numbers(rng):
     z, y = classes(rng, 10, 8, 3, apart=1.0, noise=0.3)
     first, again = (measure_background(z, y, source="x", episodes=5) for _ in range(2))

@@ -144,6 +144,11 @@ def test_what_gives_no_prior(tmp_path, rng):
         prior_from_journal(journal_of([("a", "g", np.eye(3)[0]), ("b", "g", np.eye(3)[1])]))
     with pytest.raises(DataError, match="do not differ"):
         prior_from_journal(journal_of([("a", g, np.eye(3)[i]) for i, g in ((0, "g"), (0, "g"), (1, "h"))]))
+    _, examples = simulated(rng, 2, 3, 0.02, 0.01, [3])
+    sealed = journal_of(examples)
+    sealed.seal({"000": [i for i, entry in sealed.live.items() if entry.label == "000"]}, moment=False)
+    with pytest.raises(DataError, match="sealed"):
+        prior_from_journal(sealed)
     with pytest.raises(JournalMissingError):
         prior_from_journal(tmp_path / "none.learned")
 

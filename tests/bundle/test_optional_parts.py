@@ -180,6 +180,7 @@ def test_content_of_the_head_that_makes_no_sense(whole, tmp_path):
         refused(forge(tmp_path / "a", members | {"head.bin": changed}))
         try:
             assert headbin.encode(headbin.decode(changed)) == changed
+            assert at >= labels  # only other labels, or another spread, can make sense without the manifest
         except BundleDamagedError as error:
             assert "\x1b" not in str(error)
 
@@ -278,6 +279,19 @@ def test_many_edits_of_consistent_heads(whole, tmp_path):
         except BundleError:
             continue
         assert headbin.encode(decoded) == resealed(data, 0, b"")
+
+
+def test_labels_without_end_take_no_memory(whole):
+    """16 MiB of empty labels would be a list of 128 MiB."""
+    head = members_of(whole)["head.bin"] + bytes(16 << 20)
+    lie = struct.pack("<2Q", len(head) - (16 << 20), 16 << 20)
+    changed = resealed(head, 192 + 32 * 2 + 8, lie)
+    tracemalloc.start()
+    with pytest.raises(BundleDamagedError, match="do not fit together"):
+        headbin.decode(changed)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_a_head_beyond_the_limit(whole, tmp_path):

@@ -24,6 +24,12 @@ def add_commands(commands: Any) -> None:
     predict = _command(commands, "predict", _predict, "say what images show")
     predict.add_argument("images", nargs="+", metavar="IMAGE")
     predict.add_argument("--json", action="store_true", help="one JSON object a line")
+    predict.add_argument(
+        "--unknown",
+        type=float,
+        metavar="RATE",
+        help="say unknown to what resembles nothing taught; RATE of what is known may be rejected, 0.05 for instance",
+    )
     report = _command(commands, "report", _report, "say how well each class is known, and what looks mislabelled")
     report.add_argument("--json", action="store_true")
     forget = _command(commands, "forget", _forget, "forget a class or one example", bundle=False)
@@ -93,7 +99,7 @@ def _learn(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    with _open(options, readonly=True) as learner:
+    with _open(options, readonly=True, unknown=options.unknown) as learner:
         for image, prediction in zip(options.images, learner.predict_many(options.images), strict=True):
             if options.json:
                 ranked = [{"label": a, "score": b, "confidence": c} for a, b, c in prediction.ranked]

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgemeta.background import Background, measure_background
 from edgemeta.bundle import SUFFIX, Bundle, HeadRecipe, InputContract, Licence, write_bundle
 from edgemeta.bundle.fields import Field
 from edgemeta.data import Glyphs
@@ -24,8 +25,8 @@ from edgemeta.heads.ridge import Ridge as RidgeHead
 from edgemeta.meta import checkpoint
 from edgemeta.meta.config import TrainConfig
 from edgemeta.meta.evaluating import learned_head
-from edgemeta.meta.trainer import embed_all, load_data
-from edgemeta.normalisation import Normalisation
+from edgemeta.meta.trainer import embed_all, load_data, split
+from edgemeta.normalisation import Normalisation, to_float
 from edgemeta.terminal import printable
 
 from .graph import PixelsToEmbedding
@@ -72,6 +73,21 @@ def export_checkpoint(
         training=training_record(folder),
     )
     return Bundle.open(os.path.abspath(out))
+
+
+def held_out_background(folder: str | os.PathLike[str]) -> Background:
+    """How far inputs lie from means of their class, on the classes that the run in `folder` held out.
+
+    Those it was trained on lie closer than classes on a device will. Raises OptionError where nothing was held out,
+    CheckpointError, DataError.
+    """
+    backbone, _, config = checkpoint.load_model(Path(folder))
+    _, held_out = split(load_data(config), config)
+    if held_out is None:
+        raise OptionError("this run held no classes out; train with --held-out 3, or name other data of the same kind")
+    normalisation = Normalisation(l2=config.l2, scale=_scale(backbone, config))
+    z = to_float(normalisation.apply(embed_all(backbone, held_out.pixels).cpu().numpy()))
+    return measure_background(z, held_out.labels, source="classes held out of training")
 
 
 def _checked_name(name: str | None, out: Path) -> str:

@@ -13,14 +13,16 @@ import torch
 from small_bundle import small_bundle
 
 from edgemeta import Bundle, Learner
+from edgemeta.background import measure_background
 from edgemeta.cli import main
 from edgemeta.evaluation import as_rgb, bundle_embed
 from edgemeta.export.bundling import embedding_id, export_checkpoint
 from edgemeta.export.graph import PixelsToEmbedding, fold_batch_norm
 from edgemeta.meta import backbones
+from edgemeta.meta.checkpoint import read_config
 from edgemeta.meta.config import TrainConfig
 from edgemeta.meta.evaluating import CheckpointModel
-from edgemeta.meta.trainer import train
+from edgemeta.meta.trainer import load_data, split, train
 from edgemeta.normalisation import Normalisation
 
 SMALL = {"data": ("digits",), "size": 24, "steps": 3, "ways": 4, "queries": 3, "batch": 16, "held_out": 4}
@@ -42,6 +44,22 @@ def test_bundle_and_torch_agree(exported, rng):
     colour = rng.integers(0, 256, (5, 24, 24, 3)).astype(np.uint8)
     # Grey by the weights of ITU-R BT.601, rounded by the trainer, exact inside the graph.
     np.testing.assert_allclose(bundle_embed(Learner(bundle))(colour), model.embed(colour), atol=0.05)
+
+
+def test_the_background_is_that_of_classes_held_out(exported, tmp_path, capsys):
+    run, _ = exported
+    out = tmp_path / "x.edgemeta"
+    assert main(["export", str(run), "--out", str(out), "--background", "held-out"]) == 0
+    bundle = Bundle.open(out)
+    assert bundle.background.classes == 4 and bundle.background.source == "classes held out of training"
+    _, held_out = split(load_data(read_config(run)), read_config(run))
+    z = Learner(bundle).embed(bundle_embed(Learner(bundle))(held_out.pixels))
+    again = measure_background(z, held_out.labels, source="x")
+    np.testing.assert_allclose(bundle.background.values, again.values, rtol=1e-3)
+    everything = tmp_path / "everything"
+    train(TrainConfig(method="protonet", backbone="conv4", **{**SMALL, "held_out": 0}), everything, quiet=True)
+    assert main(["export", str(everything), "--out", str(tmp_path / "y.edgemeta"), "--background", "held-out"]) == 2
+    assert "held no classes out" in capsys.readouterr().err and not (tmp_path / "y.edgemeta").exists()
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ def add_commands(commands: Any) -> None:
         "--part",
         choices=["background", "evaluation"],
         default="background",
-        help="classes that the backbone was trained on lie too close: more is rejected than asked for",
+        help="of Omniglot and glyphs; classes that the backbone was trained on lie too close, and about twice as many "
+        "inputs would be rejected as asked for (`edgemeta export --background held-out` takes those it was not)",
     )
     background.add_argument("--episodes", type=int, default=400, help="for each number of shots (default 400)")
     background.add_argument("--seed", type=int, default=0)

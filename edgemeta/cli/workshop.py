@@ -62,7 +62,12 @@ def add_commands(commands: Any) -> None:
         metavar="WHAT|LICENCE|COPYRIGHT",
         help="of the data; repeatable",
     )
-    export.add_argument("--background", metavar="SPEC", help="measure it on these data, as `edgemeta background` does")
+    export.add_argument(
+        "--background",
+        metavar="SPEC",
+        help="how far inputs lie from means of their class, for saying unknown after a few examples: measured on these "
+        "data, or with the word held-out on the classes that the run held out",
+    )
     export.set_defaults(run=_export)
 
     verify = commands.add_parser("verify", help="rerun the golden inputs of a bundle in every variant")
@@ -164,11 +169,11 @@ def _export(options: argparse.Namespace) -> int:
         if len(parts) != 3 or not all(part.strip() for part in parts):
             raise OptionError(f"--licence is WHAT|LICENCE|COPYRIGHT, none of them empty, not '{printable(text)}'")
         licences.append(Licence(*parts))
-    bundle = _exporter("bundling").export_checkpoint(
-        options.checkpoint, options.out, name=options.name, licences=licences
-    )
+    exporter = _exporter("bundling")
+    found = exporter.held_out_background(options.checkpoint) if options.background == "held-out" else None
+    bundle = exporter.export_checkpoint(options.checkpoint, options.out, name=options.name, licences=licences)
     if options.background is not None:
-        bundle = rewrite_bundle(bundle, options.out, background=measured(bundle, options.background))
+        bundle = rewrite_bundle(bundle, options.out, background=found or measured(bundle, options.background))
     print(f"{printable(options.out)}: {bundle.nbytes} bytes, {bundle.dim} dimensions, head {bundle.head.name}")
     return 0
 

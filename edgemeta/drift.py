@@ -11,13 +11,15 @@ little noise in each frame hides from it the slow changes that move a window's m
 
 What it assumes: the baseline shows all that is usual, for many times as long as a scene lasts; the stream stays so; and
 a window's mean is about Gaussian. Measured on AR(1) streams, the rate is kept within a factor of 2 by baselines that
-are worth 15 independent frames, N (1 - rho) / (1 + rho), or more; on a circle it takes 150, and below that alarms are
-too few. A baseline that is worth about one is refused.
+are worth 5 independent frames, N (1 - rho) / (1 + rho), or more; on a circle it takes 150, and below that alarms are too
+few. A baseline that is worth about one is refused. What a shift must be to be found soon is another matter: with few
+independent frames it is large.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple
@@ -39,6 +41,7 @@ DIRECTIONS = 16
 FREEDOM_PER_DIRECTION = 4
 LEAST_WINDOW, SHORTEST_WINDOW = 32, 8  # the second only where the baseline is short or the rate high
 LEAST_WINDOWS = 16  # in a baseline
+MANY_WINDOWS = 128  # enough that the form of their scatter's distribution does not matter
 MOST_CHANCE = 0.25  # of a false alarm in a window
 # A window is long enough when its mean is worth this many frames, and neighbours are correlated less than that.
 WORTH, NEIGHBOURLY = 12.0, 0.2
@@ -47,10 +50,8 @@ MOST_DOUBT = 0.7
 GROWTH = 1.2  # from one length tried to the next
 # No coordinate is known better than the grid of stored embeddings; (2^-20)^2.
 GRID = 2.0**-40
-# Deviations of a measured correlation, in standard errors, and their weights. For a Gaussian error the outer two would
-# lie at 1.7. Where a baseline is worth 2.5 to 5 independent frames, that was measured to give half the alarms asked
-# for, and without the outer two up to 4 times as many.
-NODES = ((0.0, 2 / 3), (-1.0, 1 / 6), (1.0, 1 / 6))
+# Gauss-Hermite, 3 points: the mean of a function of a standard normal number.
+NODES = ((0.0, 2 / 3), (-math.sqrt(3), 1 / 6), (math.sqrt(3), 1 / 6))
 
 
 @dataclass(frozen=True)
@@ -272,7 +273,8 @@ class _Chain:
 
     def __init__(self, k: int, decay: float) -> None:
         a = -math.log(decay)
-        c = np.concatenate([[1.0], (1 - decay) ** 2 / (2 * (a - 1 + decay)) * decay ** np.arange(k - 1)])
+        c: Floats = np.concatenate([[1.0], (1 - decay) ** 2 / (2 * (a - 1 + decay)) * decay ** np.arange(k - 1)])
+        self._correlations = c
         sums = np.cumsum(c)
         rows = (sums + sums[::-1] - 1.0) / k  # the mean of each row of C
         self.mean_variance = float(rows.mean())
@@ -283,6 +285,23 @@ class _Chain:
         self.freedom = self.trace**2 / squares
         beside = c[1] + self.mean_variance - float((rows[1:] + rows[:-1]).mean())
         self.neighbours = beside * k / self.trace
+
+    def freedom_at(self, chance: float) -> float:
+        """The degrees of freedom of the scatter for a test with this chance.
+
+        The lower tail of a sum s of unequal chi-squares, of mean 1, is thinner than that of chi-square / f with the
+        same variance, and small chances rest on it. So f is that of the chi-square / f with the same E[exp(-t s / 2)],
+        t where that is the chance; for two directions with the common variance s it is the chance of an alarm.
+        """
+        k = len(self._correlations)
+        if k > MANY_WINDOWS:
+            return self.freedom
+        c = self._correlations[np.abs(np.subtract.outer(np.arange(k), np.arange(k)))]
+        rows = c.mean(axis=0)
+        parts = np.maximum(np.linalg.eigvalsh(c - rows - rows[:, None] + self.mean_variance), 0.0) / self.trace
+        goal = -2 * math.log(chance)
+        log_t = _solve(lambda x: float(np.log1p(math.exp(x) * parts).sum()), goal)
+        return math.exp(_solve(lambda x: math.exp(x) * math.log1p(math.exp(log_t - x)), goal))
 
 
 def _plausible_chains(means: Floats) -> list[tuple[float, _Chain]]:
@@ -336,14 +355,23 @@ def _limit(chance: float, r: int, shape: float, chains: list[tuple[float, _Chain
     """
     tests = []
     for weight, chain in chains:
-        lower = max(chain.freedom - r + 1, 1.0)
+        lower = max(chain.freedom_at(chance) - r + 1, 1.0)
         scale = chain.trace / chains[0][1].trace / (1 + chain.mean_variance) * lower / ((lower + r - 1) * r)
         tests.append((weight, scale, lower))
-    low, high = -60.0, 600.0  # of log u
+
+    def chance_beyond(log_u: float) -> float:
+        return sum(weight * f_tail(math.exp(log_u) * scale, shape, lower) for weight, scale, lower in tests)
+
+    return math.exp(_solve(lambda log_u: -chance_beyond(log_u), -chance))
+
+
+def _solve(rising: Callable[[float], float], goal: float) -> float:
+    """The x between -60 and 600 at which a rising function reaches the goal."""
+    low, high = -60.0, 600.0
     for _ in range(70):
         middle = (low + high) / 2
-        if sum(weight * f_tail(math.exp(middle) * scale, shape, lower) for weight, scale, lower in tests) > chance:
+        if rising(middle) < goal:
             low = middle
         else:
             high = middle
-    return math.exp(high)
+    return high

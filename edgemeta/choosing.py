@@ -1,16 +1,18 @@
 """What `head="auto"` comes to: a fixed rule over examples left out.
 
 1. While fewer than half of the classes (or fewer than two) have two independent examples, there is nothing to leave
-   out: the bundle's own head, or centred means for embeddings that the user brings.
+   out: the bundle's own head, or for embeddings that the user brings ridge with a lambda of 0.3 mean squares.
 2. Then, with a bundle, still its own head, for the backbone was trained together with it; for embeddings that the user
    brings shrinkage LDA, which with its shrinkage near 1 is the nearest mean and learns the shape of the classes as
    they show it. (On background data no other head was better from two shots on; DESIGN.md.)
 3. From five independent examples in half of the classes on, another candidate (LDA, centred means, ridge with lambda by
-   leaving out) takes its place if its left-out confidences are less surprised by the labels, by more than `RELEVANT` and
-   by more than `CLEARLY` standard errors of the paired difference, each class weighed alike. Leaving out judges heads at fewer examples than
-   there are, where simple heads look better than they are; and heads that are equal must not take turns.
+   leaving out) takes its place if its left-out confidences are less surprised by the labels, by more than `RELEVANT`
+   and by more than `CLEARLY` standard errors of the paired difference, each class weighed alike. Leaving out judges
+   heads at fewer examples than there are, where simple heads look better than they are; and heads that are equal must
+   not take turns.
 
-Examples sealed by `budget=` cannot be left out: then it is the head of 1, and so it is with a bundle's prior classes.
+Examples sealed by `budget=` cannot be left out: then it is the bundle's own head, or centred means, which need nothing
+but sums. With a bundle's prior classes it is the bundle's own head.
 """
 
 from __future__ import annotations
@@ -30,11 +32,20 @@ ENOUGH = 5  # independent examples; with three, leaving out chose worse heads th
 
 @dataclass(frozen=True)
 class Auto:
-    """`head="auto"`. default: what it comes to while nothing can be left out; reference: what it comes to then, unless
-    another is clearly better."""
+    """`head="auto"`. default: what it comes to while nothing can be left out. reference: what it comes to then, unless
+    another is clearly better. sealed: what it comes to with `budget=`."""
 
     default: Head
     reference: Head
+    sealed: Head
+
+
+def auto_for(own: Head | None) -> Auto:
+    """own: the bundle's head, None for embeddings that the user brings."""
+    if own is not None:
+        return Auto(own, own, own)
+    # The confidences of ridge's scores at one example a class; on background data with 5 and 20 classes.
+    return Auto(Ridge(lambda_=0.3, relative=True, temperature=12.0), make_head("lda"), make_head("centred"))
 
 
 @dataclass(frozen=True)

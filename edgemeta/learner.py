@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Bundle, HeadRecipe
-from .choosing import Auto
+from .choosing import Auto, auto_for
 from .embedder import Embedder
 from .errors import HeadError, InputError, JournalWriteError, NotFoundError, NotTaughtError, OptionError
 from .heads import Head, Solution, make_head
@@ -32,6 +32,7 @@ from .unknown import check_rate
 
 if TYPE_CHECKING:
     from .background import Background
+    from .drift import Drift, DriftWatch
     from .report import Report
 
 BundleLike = str | os.PathLike[str] | Bundle
@@ -101,14 +102,17 @@ class Learner:
         if bundle is not None and not isinstance(bundle, Bundle):
             bundle = Bundle.open(bundle, sha256=sha256)
         self._embedder = Embedder(bundle, dim, normalisation, variant, providers, threads)
-        self._solver = Solver(_choose_head(head, bundle), check_rate(unknown), _background(background, bundle))
-        default = self._solver.default
-        if budget is not None and default.needs == "examples":
-            raise OptionError(f"head {default.name} needs every example, so budget= cannot seal any")
+        self._solver = Solver(
+            _choose_head(head, bundle), check_rate(unknown), _background(background, bundle), sealing=budget is not None
+        )
+        plain = self._solver.plain()
+        if budget is not None and plain.needs == "examples":
+            raise OptionError(f"head {plain.name} needs every example, so budget= cannot seal any")
         self._channels, self._keep, self._budget = channels, keep, budget
         self._full = 0 if budget is None else budget + budget // 4  # so many singles make the next call seal
         self._lock = threading.RLock()
         self._solved: Solved | None = None
+        self._watch: DriftWatch | None = None
         key, dim = self._embedder.id, self._embedder.dim
         if journal is None:
             self._journal = Journal.memory(embedding_id=key, dim=dim)
@@ -117,7 +121,7 @@ class Learner:
         try:
             self._taught = Taught(self._journal, bundle.prior if bundle is not None and prior else None)
             if self._taught.statistics.counts or self._taught.prior is not None:
-                self._taught.facts(default)  # raises now, not at the first prediction
+                self._taught.facts(self._solver.plain(self._taught))  # raises now, not at the first prediction
         except BaseException:
             self._journal.close()
             raise
@@ -229,6 +233,8 @@ class Learner:
         if not len(q20):
             return []
         z = to_float(q20)
+        if self._watch is not None:
+            self._see(z)
         scores = solved.solution.scores(z)
         return [
             Prediction(solved.solution.labels, row, solved.temperature, novelty)
@@ -238,6 +244,42 @@ class Learner:
     def embed(self, xs: Any) -> NDArray[np.float64]:
         """The normalised embeddings (N, D) of several inputs, as they would be stored."""
         return to_float(self._embed(xs)[0])
+
+    # Drift
+
+    def baseline(self, frames: Any, *, rate: float = 1.0) -> Drift:
+        """Take frames of the stream, in order, as what is usual; from then on `drift` compares with them.
+
+        frames: inputs as for `predict_many`; those taught are not the stream. rate: false alarms per 10,000 frames.
+        Later frames come by `predict`, `predict_many` or `watch`. Not kept in the journal. Raises OptionError,
+        InputError for a baseline that is too short, with the length that is needed.
+        """
+        from .drift import DriftWatch
+
+        watch = DriftWatch(self.embed(frames), rate)
+        with self._lock:
+            self._watch = watch
+            return watch.state
+
+    def watch(self, frames: Any) -> Drift:
+        """Compare further frames (several, in order) with the baseline, without predicting. Raises OptionError."""
+        with self._lock:
+            if self._watch is None:
+                raise OptionError("there is no baseline yet; call baseline(frames) first, with frames of the stream")
+        return self._see(self.embed(frames))
+
+    def _see(self, z: NDArray[np.float64]) -> Drift:
+        with self._lock:
+            assert self._watch is not None
+            return self._watch.see(z)
+
+    @property
+    def drift(self) -> Drift | None:
+        """How the stream compares with its baseline after the newest frame; None before `baseline`."""
+        with self._lock:
+            return None if self._watch is None else self._watch.state
+
+    # What was found
 
     def solution(self) -> Solution:
         """What the head found (mostly `weights` and `bias`), solved anew after a change.
@@ -311,6 +353,8 @@ class Learner:
             held = self._taught.statistics.nbytes
             if self._solved is not None:
                 held += self._solved.solution.nbytes
+            if self._watch is not None:
+                held += self._watch.nbytes
             return held + (self._journal.nbytes if self._journal.path is None else 0)
 
     @property
@@ -318,7 +362,7 @@ class Learner:
         """The head in use; with "auto", what it comes to for what is taught."""
         with self._lock:
             if not self._taught.statistics.counts:
-                return self._solver.default
+                return self._solver.plain()
             return self._solve().head
 
     @property
@@ -365,7 +409,7 @@ class Learner:
 
     def __repr__(self) -> str:
         total, auto = self._taught.statistics.total, isinstance(self._solver.head, Auto)
-        head = "auto" if auto else self._solver.default.name  # finding out what it comes to may take long
+        head = "auto" if auto else self._solver.plain().name  # finding out what it comes to may take long
         return f"Learner({len(self.labels)} classes, {total} examples, head={head!r})"
 
     # Inside
@@ -394,7 +438,7 @@ class Learner:
         for i, entry in itertools.islice(live.items(), surplus):
             oldest.setdefault(entry.label, []).append(i)
         try:
-            change = self._journal.seal(oldest, moment=self._solver.default.needs == "moment")
+            change = self._journal.seal(oldest, moment=self._solver.plain().needs == "moment")
         except JournalWriteError as error:
             # What was taught is on the disk; only the rewriting failed, and the next call tries again.
             warnings.warn(f"the oldest examples could not be sealed: {error}", RuntimeWarning, stacklevel=4)
@@ -425,9 +469,7 @@ def _choose_head(head: str | Head, bundle: Bundle | None) -> Head | Auto:
     if head != "auto":
         recipe = bundle.head if bundle is not None and bundle.head.name == head else None
         return head_of(recipe) if recipe else make_head(head)
-    if bundle is not None:
-        return Auto(head_of(bundle.head), head_of(bundle.head))
-    return Auto(make_head("centred"), make_head("lda"))
+    return auto_for(None if bundle is None else head_of(bundle.head))
 
 
 def _background(given: Background | None, bundle: Bundle | None) -> Background | None:

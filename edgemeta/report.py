@@ -53,9 +53,10 @@ class Suspect:
 class Report:
     """What `Learner.report()` gives. Shares in percent; None where there are too few examples to say.
 
-    accuracy: expected on new inputs, each class alike; low and high: its 95 % interval (Wilson, for as many groups as
-    classes of one size would need to say as much). calibration_error: how far confidences are off on average, in
-    points. suspects: most suspicious first.
+    accuracy: expected on new inputs, each class alike: the share of left-out examples that are right, averaged with how
+    sure the head is of its answers to them, in which there is less chance (a smoothed estimate, Glick 1978); low and
+    high: its 95 % interval (Wilson, for as many groups as classes of one size would need to say as much).
+    calibration_error: how far confidences are off on average, in points. suspects: most suspicious first.
     """
 
     head: str
@@ -123,8 +124,10 @@ class _LeftOut:
 
     def accuracy(self, rows: NDArray[np.bool_]) -> float:
         """In percent."""
-        right = (self.predicted == self.y) * self.weights
-        return 100 * float(right[rows].sum() / self.weights[rows].sum())
+        return self._mean(self.as_new.argmax(axis=1) == self.y, rows)
+
+    def _mean(self, values: NDArray[Any], rows: NDArray[np.bool_]) -> float:
+        return 100 * float((values * self.weights)[rows].sum() / self.weights[rows].sum())
 
     def class_report(self, number: int) -> ClassReport:
         mine = self.y == number
@@ -148,7 +151,7 @@ class _LeftOut:
             if doubted[i]
         )
 
-    def class_mean(self) -> tuple[float, int] | None:
+    def class_mean(self, temperature: float) -> tuple[float, int] | None:
         """Accuracy in percent, each class alike, and how many groups that is worth; None with too few to say."""
         rows = [(self.y == c) & self.known for c in self.taught]
         if len(rows) < 2 or not all(each.any() for each in rows):
@@ -156,7 +159,8 @@ class _LeftOut:
         worth = int(len(rows) ** 2 / sum(1.0 / self.count_groups(each) for each in rows))
         if worth < ENOUGH_IN_ALL:
             return None
-        return float(np.mean([self.accuracy(each) for each in rows])), worth
+        sure = self.shares(self.as_new, temperature).max(axis=1)
+        return float(np.mean([(self.accuracy(each) + self._mean(sure, each)) / 2 for each in rows])), worth
 
     def calibration_error(self, temperature: float) -> float | None:
         """Of the confidences that `predict` gives, in points."""
@@ -173,7 +177,7 @@ def make_report(head: Head, facts: Facts, temperature: float, ids: Sequence[obje
     """temperature: that of `predict`; ids: of the examples, in the order of `facts.examples()`."""
     left = _LeftOut(facts, head.leave_out(facts), leave_out_as_new(head, facts))
     accuracy = low = high = None
-    found = left.class_mean()
+    found = left.class_mean(temperature)
     if found is not None:
         accuracy, worth = found
         low, high = (100 * bound for bound in wilson(worth * accuracy / 100, worth))

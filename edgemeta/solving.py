@@ -45,19 +45,23 @@ class Solved:
 class Solver:
     """Solves a taught set anew after each change; what was judged on the same sample is not judged again."""
 
-    def __init__(self, head: Head | Auto, rate: float | None, background: Background | None) -> None:
-        self.head, self.rate, self.background = head, rate, background
+    def __init__(
+        self, head: Head | Auto, rate: float | None, background: Background | None, *, sealing: bool = False
+    ) -> None:
+        """sealing: examples will be sealed (`budget=`), and "auto" shall not change when that begins."""
+        self.head, self.rate, self.background, self._sealing = head, rate, background, sealing
         self._judged: tuple[object, Choice] | None = None
 
-    @property
-    def default(self) -> Head:
+    def plain(self, taught: Taught | None = None) -> Head:
         """The head that is named, or what "auto" comes to while nothing can be left out."""
-        return self.head.default if isinstance(self.head, Auto) else self.head
+        if not isinstance(self.head, Auto):
+            return self.head
+        return self.head.sealed if self._sealing or (taught is not None and taught.sealed) else self.head.default
 
     def solve(self, taught: Taught) -> Solved:
         """Raises HeadError."""
         sample = taught.sample()
-        choice = self._choice(sample)
+        choice = self._choice(taught, sample)
         facts = taught.facts(choice.head)
         strangeness = None
         if self.rate is not None:
@@ -68,8 +72,9 @@ class Solver:
         """How strange inputs are to a taught set, without a limit."""
         return measure(None, head, taught.facts(head), taught.sample(), None)
 
-    def _choice(self, sample: Sample | None) -> Choice:
-        key = None if sample is None else (sample.ids, sample.classes, sample.facts.labels)
+    def _choice(self, taught: Taught, sample: Sample | None) -> Choice:
+        key = taught.sealed, None if sample is None else (sample.ids, sample.classes, sample.facts.labels)
         if self._judged is None or self._judged[0] != key:
-            self._judged = key, choose(self.head, sample)
+            head = self.plain(taught) if self._sealing or taught.sealed else self.head
+            self._judged = key, choose(head, sample)
         return self._judged[1]

@@ -68,9 +68,14 @@ class Taught:
             self._sketch = Sketch(self.journal.live)
         return self._sketch
 
+    @property
+    def sealed(self) -> bool:
+        """Whether examples were sealed into sums."""
+        return bool(self.journal.seals)
+
     def sample(self) -> Sample | None:
         """The examples to leave out; None where no class has two independent ones, or some were sealed."""
-        chosen = {} if self.journal.seals else self.sketch.choose()
+        chosen = {} if self.sealed else self.sketch.choose()
         if not chosen:
             return None
         ids = sorted(example for members in chosen.values() for example in members)
@@ -115,7 +120,7 @@ class Taught:
             # Leaving out asks for them several times; reading them is what takes time.
             cache(self._examples),
             cache(self._groups),
-            single=not self.journal.seals,
+            single=not self.sealed,
             prior=self._prior(labels),
             cells=lambda: sum(self.sketch.cells().values()),
         )
@@ -126,7 +131,7 @@ class Taught:
                 f"head {head.name} needs the second moment, and examples were sealed without it; "
                 "use head='cosine' or 'euclidean', or teach again with the head named from the start"
             )
-        if head.needs == "examples" and self.journal.seals:
+        if head.needs == "examples" and self.sealed:
             raise HeadError(f"head {head.name} as it is set needs every example, and some were sealed; use another")
         if head.needs != "sums" and self.prior is not None:
             raise HeadError(
@@ -141,7 +146,7 @@ class Taught:
         known = dict(zip(self.prior.labels, self.prior.means, strict=True))
         means = np.zeros((len(labels), self.journal.dim))
         counts = np.zeros(len(labels))
-        weight = prior_weight(self.prior, self.statistics, sealed=bool(self.journal.seals))
+        weight = prior_weight(self.prior, self.statistics, sealed=self.sealed)
         for i, label in enumerate(labels):
             if label in known:
                 means[i], counts[i] = known[label], weight

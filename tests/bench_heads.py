@@ -154,11 +154,11 @@ def accuracy(source: Source, ways: int, shots: int, episodes: int, *, tune: int 
 def report(source: Source, tasks: int) -> dict[str, object]:
     """Expected accuracy against that of the head on held-out images, at n shots and, for the bias, at n - 1.
 
-    The binomial limit: how far a perfectly honest estimate from as many left-out examples (and the test images)
-    would be off on average, sqrt(2 / pi) times its standard deviation.
+    The binomial limit: how far the share of right ones among as many independent examples as are left out, and among
+    the test images, are apart on average, where each is right with the chance that is the mean accuracy.
     """
     rng = np.random.default_rng(1)
-    errors, limits, bias = [], [], []
+    errors, sizes, truths, bias = [], [], [], []
     progress = Progress(f"{source.name} report", tasks)
     for number in range(tasks):
         shots = int(rng.integers(5, 21 if source.name != "Omniglot" else 16))
@@ -172,16 +172,20 @@ def report(source: Source, tasks: int) -> dict[str, object]:
         fewer.learn_many(source.z[s[kept]], list(ys[kept]))
         errors.append(abs(expected - truth))
         bias.append(expected - _class_mean(fewer, source.z[q], yq))
-        share = truth / 100
-        limits.append(np.sqrt(share * (1 - share) * (1 / len(s) + 1 / len(q))) * 100 * np.sqrt(2 / np.pi))
+        truths.append(truth)
+        sizes.append((len(s), len(q)))
         progress.update(number + 1)
     progress.close()
+    share = float(np.mean(truths)) / 100
+    drawn = [rng.binomial(size, share, 400) / size for pair in sizes for size in pair]
+    limits = [100 * np.abs(a - b).mean() for a, b in zip(drawn[::2], drawn[1::2], strict=True)]
     ratio = float(np.mean(errors) / np.mean(limits))
     half = 1.96 * float(np.std(bias)) / np.sqrt(tasks)
     return {
         "what": "report",
         "data": source.name,
         "tasks": tasks,
+        "accuracy": float(np.mean(truths)),
         "mean absolute error": float(np.mean(errors)),
         "binomial limit": float(np.mean(limits)),
         "ratio": ratio,

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from test_heads import facts_of
 
 from edgemeta import Learner, make_head
-from edgemeta.choosing import Auto, _losses, choose
+from edgemeta.choosing import Auto, _losses, auto_for, choose
 from edgemeta.heads.leaving import Folds
 from edgemeta.heads.ridge import Ridge
 from edgemeta.sample import MOST, Sample, Sketch, weigh
 
-AUTO = Auto(make_head("centred"), make_head("lda"))
+AUTO = Auto(make_head("centred"), make_head("lda"), make_head("cosine"))
 
 
 def sample_of(z: np.ndarray, y: np.ndarray, classes: int | None = None) -> Sample:
@@ -45,7 +45,7 @@ def taught(z: np.ndarray, y: np.ndarray, **options) -> Learner:
 class TestChoice:
     def test_one_example_a_class_leaves_the_default(self, rng):
         learner = taught(rng.normal(size=(4, 12)), np.arange(4))
-        assert learner.head == make_head("centred")
+        assert learner.head == auto_for(None).default
         assert learner._solve().temperature == learner.head.temperature
 
     def test_with_two_examples_the_shape_of_the_classes_counts(self, rng):
@@ -62,9 +62,9 @@ class TestChoice:
     def test_a_bundle_keeps_its_own_head_unless_another_is_clearly_better(self, rng):
         own = make_head("euclidean")
         z, y = rng.normal(size=(3, 12)).repeat(8, 0) + 0.3 * rng.normal(size=(24, 12)), np.repeat(np.arange(3), 8)
-        assert choose(Auto(own, own), sample_of(z / 8, y)).head == own
+        assert choose(Auto(own, own, own), sample_of(z / 8, y)).head == own
         z, y = along_a_line(rng, 3, 40)
-        assert choose(Auto(own, own), sample_of(z / 16, y)).head.name in ("lda", "ridge")
+        assert choose(Auto(own, own, own), sample_of(z / 16, y)).head.name in ("lda", "ridge")
 
     def test_a_reference_that_is_clearly_worse_is_left(self, rng, monkeypatch):
         z, y = rng.normal(size=(3, 12)).repeat(8, 0) + 0.3 * rng.normal(size=(24, 12)), np.repeat(np.arange(3), 8)
@@ -106,9 +106,9 @@ class TestChoice:
     def test_two_classes_do_not_speak_for_twenty(self, rng):
         z, y = rng.normal(size=(22, 16)), np.append(np.arange(20), [0, 1])
         learner = taught(z, y)
-        assert learner.head == make_head("centred") and learner._solve().temperature == learner.head.temperature
+        assert learner.head == auto_for(None).default and learner._solve().temperature == learner.head.temperature
 
-    def test_sealed_examples_leave_the_default(self, rng):
+    def test_sealed_examples_leave_the_means(self, rng):
         learner = Learner(dim=6, budget=4)
         for i in range(20):
             learner.learn(rng.normal(size=6), "ab"[i % 2])

@@ -6,7 +6,7 @@ With the hat matrix H (fitted values = H Y), the residuals of a fold g by the fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,14 +23,14 @@ def floor(squares: float, dim: int) -> float:
     return 1e-8 * squares / dim or 1.0
 
 
-def least_left_out(errors: Callable[[float], Floats], unit: float) -> Floats:
-    """Of `GRID` times `unit` the lambda with the smallest left-out error of each output, (k,); the larger of equals.
+def least_lambda(errors: Callable[[float], Floats], unit: float, grid: Sequence[float] = GRID) -> Floats:
+    """Of `grid` (rising) times `unit` the lambda with the least error of each output, (k,); the larger of equals.
 
     errors(lambda): (k,).
     """
-    found = np.array([errors(factor * unit) for factor in GRID])
-    last = len(GRID) - 1 - found[::-1].argmin(axis=0)
-    best: Floats = np.array(GRID)[last] * unit
+    found = np.array([errors(factor * unit) for factor in grid])
+    last = len(grid) - 1 - found[::-1].argmin(axis=0)
+    best: Floats = np.array(grid)[last] * unit
     return best
 
 

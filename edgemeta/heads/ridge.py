@@ -21,7 +21,7 @@ import numpy as np
 
 from ..options import check_positive
 from .base import Facts, Floats, Linear, Need, blocks, invert, invert_centred, is_dual, plus_diagonal
-from .leastsquares import GRID, floor, least_left_out, press, unexplained
+from .leastsquares import GRID, floor, least_lambda, press, unexplained
 from .leaving import Folds, Ints
 
 
@@ -32,13 +32,15 @@ class Ridge:
     lambda_: absolute, on the sums; never below the floor 1e-8 tr(G) / D. None chooses it by leaving out: of `GRID`
     times the mean square of the centred examples the one with the smallest mean squared residual, the larger of
     equals; classes of a single group do not count, and where fewer than two others are it is the middle one.
-    balance: each class's one-hot target is divided by its count, so that a class shown often does not drown one shown
-    once. temperature: the factor of the scores in the confidences. Raises OptionError for a lambda that is negative or
-    not finite, and a temperature that is not positive.
+    relative: lambda_ is given in mean squares of the centred examples. balance: each class's one-hot target is divided
+    by its count, so that a class shown often does not drown one shown once. temperature: the factor of the scores in
+    the confidences. Raises OptionError for a lambda that is negative or not finite, and a temperature that is not
+    positive.
     """
 
     lambda_: float | None = 0.1
     balance: bool = False
+    relative: bool = False
     temperature: float = 10.0
     name: str = "ridge"
     needs: Need = "moment"
@@ -93,10 +95,13 @@ class Ridge:
 
     def pinned(self, facts: Facts) -> Ridge:
         """This head with the lambda that it takes for these facts, to be used on others."""
-        return Ridge(self._lambda(facts), self.balance, self.temperature)
+        return Ridge(self._lambda(facts), self.balance, temperature=self.temperature)
 
     def _lambda(self, facts: Facts) -> float:
-        chosen = self.lambda_ if self.lambda_ is not None else self._left_out_lambda(facts)
+        if self.lambda_ is None:
+            chosen = self._left_out_lambda(facts)
+        else:
+            chosen = self.lambda_ * (_mean_square(facts) if self.relative else 1.0)
         return max(chosen, _floor(facts))
 
     def _left_out_lambda(self, facts: Facts) -> float:
@@ -105,7 +110,7 @@ class Ridge:
         mean, _, offset = self._centred(facts)
         centred, targets = z - mean, self._targets(facts, y)
         folds = Folds(y, facts.groups(), facts.counts)
-        unit = float(np.square(centred).sum()) / facts.total
+        unit = _mean_square(facts)
         # A class that a fold takes away whole has nothing to say, neither its examples nor its targets.
         known = ~folds.gone.any(axis=0)
         judged = known[y]
@@ -119,7 +124,7 @@ class Ridge:
             left = press(folds, targets - offset - shrunk @ turned, partial(unexplained, spread, shrunk))
             return np.array([np.square(left[np.ix_(judged, known)]).sum()])
 
-        return float(least_left_out(errors, unit)[0])
+        return float(least_lambda(errors, unit)[0])
 
     def _target(self, facts: Facts) -> Floats:
         """The one non-zero entry of each class's target, (C,)."""
@@ -136,6 +141,12 @@ class Ridge:
         mean = facts.sums.sum(axis=0) / facts.total
         cross = (facts.sums - facts.counts[:, None] * mean) * target[:, None]
         return mean, cross.T, facts.counts * target / facts.total
+
+
+def _mean_square(facts: Facts) -> float:
+    """Of the centred examples, from the sums."""
+    mean = facts.sums.sum(axis=0) / facts.total
+    return max(facts.squares / facts.total - float(mean @ mean), 0.0)
 
 
 def _floor(facts: Facts) -> float:

@@ -44,6 +44,7 @@ setup(
         "edgemeta.journal",
         "edgemeta.meta",
         "edgemeta.models",
+        "edgemeta.regression",
         "edgemeta.runners",
     ],
     package_dir={"edgemeta.export": "export"},

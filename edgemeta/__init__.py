@@ -9,30 +9,39 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .bundle import Bundle
     from .errors import EdgemetaError
+    from .estimate import Estimate
     from .heads import make_head
     from .journal import ExampleId
     from .learner import Learner
     from .normalisation import Normalisation
     from .prediction import Prediction
+    from .regression.prior import RegressionPrior
+    from .regressor import Regressor
 
 # Loaded when first named: importing the package costs next to nothing, a command line only what it uses.
 _HOMES = {
     "Bundle": "bundle",
     "EdgemetaError": "errors",
+    "Estimate": "estimate",
     "ExampleId": "journal",
     "Learner": "learner",
     "Normalisation": "normalisation",
     "Prediction": "prediction",
+    "RegressionPrior": "regression.prior",
+    "Regressor": "regressor",
     "make_head": "heads",
 }
 
 __all__ = [
     "Bundle",
     "EdgemetaError",
+    "Estimate",
     "ExampleId",
     "Learner",
     "Normalisation",
     "Prediction",
+    "RegressionPrior",
+    "Regressor",
     "__version__",
     "make_head",
 ]

@@ -12,8 +12,8 @@ little noise in each frame hides from it the slow changes that move a window's m
 What it assumes: the baseline shows all that is usual, for many times as long as a scene lasts; the stream stays so; and
 a window's mean is about Gaussian. Measured on AR(1) streams, the rate is kept within a factor of 2 by baselines that
 are worth 5 independent frames, N (1 - rho) / (1 + rho), or more; on a circle it takes 150, and below that alarms are
-too few. Streams of scenes, each 200 frames long with 1,000 frames as baseline, gave 9 times the rate, with 10,000 the
-rate. A baseline that is worth about one frame is refused; with few of them only large shifts are found.
+too few. Streams of scenes, each about 100 frames long with 1,000 frames as baseline, gave 9 times the rate, with
+10,000 the rate. A baseline that is worth about one frame is refused; with few of them only large shifts are found.
 """
 
 from __future__ import annotations

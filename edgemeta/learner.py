@@ -7,7 +7,6 @@ import os
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 from .bundle import Bundle, HeadRecipe
 from .choosing import Auto, auto_for
 from .embedder import Embedder
-from .errors import HeadError, InputError, JournalWriteError, NotFoundError, NotTaughtError, OptionError
+from .errors import HeadError, JournalWriteError, NotFoundError, NotTaughtError, OptionError
 from .heads import Head, Solution, make_head
-from .inputs import collect, one, several
-from .journal import Change, ExampleId, Journal, NewExample
+from .inputs import one, several
+from .journal import Change, ExampleId, NewExample
 from .journal.opening import Sync, check_sync
 from .labels import check_label
 from .normalisation import Normalisation, to_float
@@ -27,6 +26,7 @@ from .options import as_count
 from .prediction import Prediction
 from .solving import Solved, Solver
 from .taught import Taught
+from .teaching import Teaching, as_id, spread
 from .terminal import printable
 from .unknown import check_rate
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 BundleLike = str | os.PathLike[str] | Bundle
 
 
-class Learner:
+class Learner(Teaching):
     """Learns classes from a few examples each, without gradients.
 
         learner = Learner("glyphs", "mugs.learned")
@@ -49,6 +49,8 @@ class Learner:
     as the graph gives it, before the bundle's normalisation; anything else raises InputError.
     All methods may be called from several threads.
     """
+
+    _targets = 0
 
     def __init__(
         self,
@@ -113,11 +115,7 @@ class Learner:
         self._lock = threading.RLock()
         self._solved: Solved | None = None
         self._watch: DriftWatch | None = None
-        key, dim = self._embedder.id, self._embedder.dim
-        if journal is None:
-            self._journal = Journal.memory(embedding_id=key, dim=dim)
-        else:
-            self._journal = Journal.open(journal, embedding_id=key, dim=dim, sync=sync, readonly=readonly)
+        self._journal = self._open(journal, sync, readonly=readonly)
         try:
             self._taught = Taught(self._journal, bundle.prior if bundle is not None and prior else None)
             if self._taught.statistics.counts or self._taught.prior is not None:
@@ -147,7 +145,7 @@ class Learner:
         with self._lock:
             xs = several(xs)
             count = len(xs)
-            return self._learn(xs, _spread(labels, count, "labels"), _spread(group, count, "groups"))
+            return self._learn(xs, spread(labels, count, "labels"), spread(group, count, "groups"))
 
     def _learn(self, xs: Any, labels: Sequence[Any], groups: Sequence[Any]) -> list[ExampleId]:
         checked = [check_label(label) for label in labels]
@@ -167,7 +165,7 @@ class Learner:
     def relabel(self, example: ExampleId | str, label: str) -> ExampleId:
         """Give an example another label; returns its new id (ids are never reused)."""
         with self._lock:
-            return self._follow(self._journal.relabel(_id(example), check_label(label))).added[0]
+            return self._follow(self._journal.relabel(as_id(example), check_label(label))).added[0]
 
     def forget(self, label: str | None = None, *, example: ExampleId | str | None = None) -> int:
         """Forget a class, or one example: afterwards everything is as if it had never been seen.
@@ -186,36 +184,8 @@ class Learner:
                 self._follow(self._journal.forget_label(name))
             else:
                 assert example is not None
-                self._follow(self._journal.forget([_id(example)]))
+                self._follow(self._journal.forget([as_id(example)]))
             return before - self._taught.statistics.total
-
-    def undo(self) -> None:
-        """Take back the newest call that changed what is known. Raises NotFoundError when there is none."""
-        with self._lock:
-            self._follow(self._journal.undo())
-
-    def merge(self, other: Learner | str | os.PathLike[str]) -> int:
-        """Take over what another learner, or the journal at a path, was taught, its forgetting included.
-
-        Returns how many examples came. Merging twice changes nothing. Raises JournalMismatchError for another
-        backbone, MergeError.
-        """
-        if isinstance(other, Learner):
-            # Always in the same order: two learners that merge each other at once must not wait for each other.
-            first, second = sorted((self, other), key=id)
-            with first._lock, second._lock:
-                return _came(self._follow(self._journal.merge(other._journal)))
-        with self._lock:
-            journal = Journal.open(other, embedding_id=self._embedder.id, dim=self._embedder.dim, readonly=True)
-            try:
-                return _came(self._follow(self._journal.merge(journal)))
-            finally:
-                journal.close()
-
-    def compact(self) -> int:
-        """Rewrite the journal without what was forgotten; returns the bytes saved. Undo cannot step over it."""
-        with self._lock:
-            return self._journal.compact()
 
     # Predicting
 
@@ -240,10 +210,6 @@ class Learner:
             Prediction(solved.solution.labels, row, solved.temperature, novelty)
             for row, novelty in zip(scores, solved.novelty(z), strict=True)
         ]
-
-    def embed(self, xs: Any) -> NDArray[np.float64]:
-        """The normalised embeddings (N, D) of several inputs, as they would be stored."""
-        return to_float(self._embed(xs)[0])
 
     # Drift
 
@@ -365,63 +331,12 @@ class Learner:
                 return self._solver.plain()
             return self._solve().head
 
-    @property
-    def journal(self) -> Journal:
-        """The journal underneath."""
-        return self._journal
-
-    @property
-    def bundle(self) -> Bundle | None:
-        """The bundle, or None with `dim=`."""
-        return self._embedder.bundle
-
-    @property
-    def provider(self) -> str | None:
-        """What the graph runs on ("CPUExecutionProvider"), or None before the first image."""
-        return self._embedder.provider
-
-    # The file
-
-    def sync(self) -> None:
-        """Bring everything to the disk (with sync="manual")."""
-        with self._lock:
-            self._journal.sync()
-
-    def reload(self) -> bool:
-        """For readers: take over what a writer added since. Returns whether anything changed."""
-        with self._lock:
-            change = self._journal.reload()
-            self._follow(change)
-            return bool(change.reset or change.added or change.removed)
-
-    def close(self) -> None:
-        """Bring everything to the disk and give the lock back. Twice does no harm."""
-        with self._lock:
-            self._journal.close()
-
-    def __enter__(self) -> Learner:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         total, auto = self._taught.statistics.total, isinstance(self._solver.head, Auto)
         head = "auto" if auto else self._solver.plain().name  # finding out what it comes to may take long
         return f"Learner({len(self.labels)} classes, {total} examples, head={head!r})"
 
     # Inside
-
-    def _embed(self, xs: Any) -> tuple[NDArray[np.int32], list[NDArray[np.uint8]] | None]:
-        contract = self._embedder.input
-        height, width = (contract.height, contract.width) if contract is not None else (None, None)
-        inputs = collect(xs, channels=self._channels, height=height, width=width)
-        if inputs.pixels is not None:
-            return self._embedder.images(inputs.pixels), inputs.pixels
-        assert inputs.embeddings is not None
-        return self._embedder.embeddings(inputs.embeddings), None
 
     def _follow(self, change: Change) -> Change:
         self._solved = None
@@ -488,27 +403,6 @@ def head_of(recipe: HeadRecipe) -> Head:
         if recipe.lambda_ is not None:
             options["lambda_"] = recipe.lambda_
     return make_head(recipe.name, **options)
-
-
-def _spread(values: Any, count: int, what: str) -> list[Any]:
-    if values is None or isinstance(values, str):
-        return [values] * count
-    try:
-        spread = list(values)
-    except TypeError as error:
-        raise InputError(f"{what} are a list of strings, or a single one for all, not {values!r}") from error
-    if len(spread) != count:
-        raise InputError(f"{len(spread)} {what} for {count} inputs; give one for each, or a single one for all")
-    return spread
-
-
-def _came(change: Change) -> int:
-    """How many examples a change brought, the sealed ones too."""
-    return len(change.added) + sum(seal.count for seal in change.seals_added)
-
-
-def _id(example: ExampleId | str) -> ExampleId:
-    return example if isinstance(example, ExampleId) else ExampleId.parse(example)
 
 
 __all__ = ["Learner", "head_of"]

@@ -232,17 +232,27 @@ def decode_embedding(payload: bytes | memoryview, head: ExampleHead, dim: int) -
     return embedding
 
 
+def _target_at(head: ExampleHead, dim: int) -> int:
+    return head.at + (dim * 4 + 7) // 8 * 8
+
+
+def decode_target(payload: bytes | memoryview, head: ExampleHead, dim: int) -> NDArray[np.float64] | None:
+    """float64 (k,), or None where there is none. Raises Nonsense."""
+    if not head.targets:
+        return None
+    target = np.frombuffer(payload, dtype="<f8", count=head.targets, offset=_target_at(head, dim)).astype(np.float64)
+    if not np.isfinite(target).all():
+        raise Nonsense("a target with NaN or infinity")
+    return target
+
+
 def decode_example(payload: bytes | memoryview, dim: int) -> Example:
     """Raises Nonsense."""
     head = decode_example_head(payload, dim)
-    at = head.at + (dim * 4 + 7) // 8 * 8
-    target = image = None
-    if head.targets:
-        target = np.frombuffer(payload, dtype="<f8", count=head.targets, offset=at).astype(np.float64)
-        if not np.isfinite(target).all():
-            raise Nonsense("a target with NaN or infinity")
+    target, image = decode_target(payload, head, dim), None
     if head.shape:
-        image = np.frombuffer(payload, dtype=np.uint8, offset=at + head.targets * 8).reshape(head.shape).copy()
+        after = _target_at(head, dim) + head.targets * 8
+        image = np.frombuffer(payload, dtype=np.uint8, offset=after).reshape(head.shape).copy()
     embedding = decode_embedding(payload, head, dim)
     return Example(head.id, head.label, embedding, head.group, head.variant, image, target, head.origin)
 

@@ -31,7 +31,7 @@ from .history import take_back
 from .ids import MAX_COUNTER, ExampleId, RangeSet, new_uuid
 from .merge import unite
 from .new import NewExample, check_example
-from .opening import Recovered, Sync, check_options, create, refused
+from .opening import Recovered, Sync, check_options, check_targets, create, refused
 from .reading import Reading
 from .scan import Scan, Tail, damaged, read_header
 from .state import Change, State, follow
@@ -45,8 +45,9 @@ class Journal(Reading):
     end that was cut off, or is skipped by a reader; None when there was none.
     """
 
-    def __init__(self, store: Store, header: Header, sync: Sync, readonly: bool) -> None:
+    def __init__(self, store: Store, header: Header, sync: Sync, readonly: bool, targets: int | None = None) -> None:
         self._store, self._header, self._sync, self.readonly = store, header, sync, readonly
+        self._targets = targets
         self.recovered: Recovered | None = None
         self._closed = False
         self._unusable: str | None = None  # why nothing can be written until the journal is opened again
@@ -65,23 +66,26 @@ class Journal(Reading):
         dim: int,
         sync: Sync = "call",
         readonly: bool = False,
+        targets: int | None = None,
     ) -> Journal:
         """Open a journal of the backbone `embedding_id` (32 bytes) with `dim` numbers an embedding.
 
         Made when missing, unless `readonly`. sync: "call" returns from each call when it is durable, "manual"
-        leaves that to `sync` and `close`, "never" to the system. Raises JournalMissingError, JournalLockedError,
+        leaves that to `sync` and `close`, "never" to the system. targets: how many numbers the target of every
+        example has, 0 for none; another journal is refused before anything is written to it. None takes
+        whatever there is. Raises JournalMissingError, JournalLockedError,
         JournalReadOnlyError, JournalDamagedError, JournalVersionError, JournalMismatchError, JournalWriteError,
         OptionError. Warns with RecoveredWarning when a torn end was cut off.
         """
         check_options(embedding_id, dim, sync)
         store = FileStore(path, readonly=readonly)
-        return cls.over(store, embedding_id=embedding_id, dim=dim, sync=sync, readonly=readonly)
+        return cls.over(store, embedding_id=embedding_id, dim=dim, sync=sync, readonly=readonly, targets=targets)
 
     @classmethod
-    def memory(cls, *, embedding_id: bytes, dim: int) -> Journal:
+    def memory(cls, *, embedding_id: bytes, dim: int, targets: int | None = None) -> Journal:
         """A journal that is gone with the process."""
         check_options(embedding_id, dim, "call")
-        return cls.over(MemoryStore(), embedding_id=embedding_id, dim=dim)
+        return cls.over(MemoryStore(), embedding_id=embedding_id, dim=dim, targets=targets)
 
     @classmethod
     def peek(cls, path: str | os.PathLike[str]) -> Journal:
@@ -97,6 +101,7 @@ class Journal(Reading):
         dim: int | None,
         sync: Sync = "call",
         readonly: bool = False,
+        targets: int | None = None,
     ) -> Journal:
         """Open what lies in `store`, which is closed when that fails."""
         made = False
@@ -113,7 +118,7 @@ class Journal(Reading):
                     f"{header.embedding_id.hex()[:12]}; this one is {embedding_id.hex()[:12]} with {dim}. Open it "
                     "with the bundle it was taught with, or `edgemeta relearn` if its inputs were kept"
                 )
-            journal = cls(store, header, sync, readonly)
+            journal = cls(store, header, sync, readonly, targets)
             if not readonly:
                 journal._begin(made)
         except BaseException:
@@ -134,6 +139,7 @@ class Journal(Reading):
             for _ in follow(state, scan):
                 pass
             tail = self._judge(scan)
+        check_targets(self._store.name, state.targets, self._targets)
         self._tail = tail
         self._state, self._end = state, scan.end
         self.recovered = None
@@ -205,7 +211,7 @@ class Journal(Reading):
 
     def append(self, examples: Sequence[NewExample]) -> Change:
         """Teach; one transaction. Raises LabelError, EmbeddingError, InputError before anything, JournalWriteError."""
-        checked = [check_example(each, self.dim) for each in examples]
+        checked = [check_example(each, self.dim, self._targets) for each in examples]
         draft = self._draft()
         for label, group, each in checked:
             draft.example(
@@ -257,6 +263,7 @@ class Journal(Reading):
     def merge(self, other: Journal) -> Change:
         """Take over what another journal holds and what it forgot. Raises JournalMismatchError, MergeError."""
         other._check_open()
+        check_targets(other._store.name, other._state.targets, self._targets)
         draft = self._draft()
         if other is not self:
             unite(self._view, other._view, draft)
@@ -301,6 +308,7 @@ class Journal(Reading):
             for each in follow(self._state, scan):
                 change = change.then(each)
             self._judge(scan)
+            check_targets(self._store.name, self._state.targets, self._targets)
         except EdgemetaError:
             self._end = self._store.size() + 1  # the state is half of something: read all of it next time
             raise

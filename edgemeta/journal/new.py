@@ -26,8 +26,11 @@ class NewExample:
     target: NDArray[np.float64] | None = None
 
 
-def check_example(new: NewExample, dim: int) -> tuple[str, str | None, NewExample]:
-    """Label and group in NFC, and the example. Raises LabelError, EmbeddingError, InputError."""
+def check_example(new: NewExample, dim: int, targets: int | None = None) -> tuple[str, str | None, NewExample]:
+    """Label and group in NFC, and the example. Raises LabelError, EmbeddingError, InputError.
+
+    targets: how many numbers its target must have, 0 for no target, None for any number.
+    """
     if not isinstance(new, NewExample):
         raise InputError(f"a NewExample is needed, not {type(new).__name__}")
     label = check_label(new.label)
@@ -41,6 +44,8 @@ def check_example(new: NewExample, dim: int) -> tuple[str, str | None, NewExampl
         check_label(new.variant, "variant")
     _check_input(new.input)
     _check_target(new.target)
+    if targets is not None and (0 if new.target is None else len(new.target)) != targets:
+        raise InputError(f"target: {targets} numbers are needed, as this journal holds them")
     return label, group, new
 
 

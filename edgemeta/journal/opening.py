@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import JournalMissingError, JournalWriteError, OptionError
+from ..errors import JournalMismatchError, JournalMissingError, JournalWriteError, OptionError
 from ..terminal import printable
 from .header import HEADER_SIZE, MAX_DIM, Header
 from .ids import new_uuid
@@ -43,6 +43,23 @@ def check_sync(sync: str) -> None:
     """Raises OptionError."""
     if sync not in SYNCS:
         raise OptionError(f"sync: one of {', '.join(SYNCS)}, not {sync!r}")
+
+
+def check_targets(name: str, found: set[int], wanted: int | None) -> None:
+    """Whether a journal's examples are all of the kind that is wanted. Raises JournalMismatchError.
+
+    found: how many numbers the targets of its examples have; wanted: how many they should have, 0 for examples
+    without a target, None where any will do.
+    """
+    other = sorted(found - {wanted})
+    if wanted is None or not other:
+        return
+    name = printable(name)
+    if 0 in other:
+        raise JournalMismatchError(f"{name} was taught classes, not numbers: open it with a Learner, not a Regressor")
+    kind = f"was taught to predict {other[0]} number{'s' if other[0] > 1 else ''}"
+    hint = "not a Learner" if wanted == 0 else f"not targets={wanted}"
+    raise JournalMismatchError(f"{name} {kind}: open it with Regressor(..., targets={other[0]}), {hint}")
 
 
 def create(store: Store, embedding_id: bytes, dim: int, volatile: bool) -> None:

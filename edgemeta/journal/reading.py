@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import JournalError, NotFoundError
+from ..errors import JournalError, JournalMismatchError, NotFoundError
 from ..terminal import printable
 from . import format as fmt
 from .format import Example, Seal
@@ -64,6 +64,11 @@ class Reading:
         return MappingProxyType(self._state.seals)
 
     @property
+    def targets(self) -> frozenset[int]:
+        """How many numbers the targets of its examples have, 0 for none; forgotten ones count until compaction."""
+        return frozenset(self._state.targets)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The labels with live or sealed examples, in the order of the file."""
         return tuple(self.counts())
@@ -89,6 +94,28 @@ class Reading:
         for row, entry in zip(out, entries, strict=True):
             row[:] = self._view.embedding(window, entry)
         return out
+
+    def pairs(self, ids: Iterable[ExampleId]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Embeddings int32 (N, D) and targets float64 (N, k) of examples that all have k numbers in their target.
+
+        Raises NotFoundError, JournalDamagedError, JournalMismatchError.
+        """
+        return self.removed_pairs([self._entry(each) for each in ids])
+
+    def removed_pairs(self, entries: Sequence[Entry]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """As `pairs`, of entries that may have been removed since; until the next compaction."""
+        self._check_open()
+        window = self._view.window(len(entries))
+        z = np.empty((len(entries), self.dim), dtype=np.int32)
+        targets: list[NDArray[np.float64]] = []
+        for row, entry in zip(z, entries, strict=True):
+            row[:], target = self._view.pair(window, entry)
+            if target is None or (targets and len(target) != len(targets[0])):
+                raise JournalMismatchError(
+                    f"{printable(self._store.name)} mixes examples with targets of different length, or with none"
+                )
+            targets.append(target)
+        return z, np.array(targets, dtype=np.float64).reshape(len(entries), -1 if targets else 0)
 
     def example(self, each: ExampleId) -> Example:
         """Everything about one example. Raises NotFoundError, JournalDamagedError."""

@@ -78,6 +78,8 @@ class State:
         self.number: int | None = None
         self.synced = header.base
         self.undoable: list[tuple[int, int]] = []  # (number, offset) of what undo can take back, newest last
+        # Numbers in the targets of all examples that were ever here: undo can bring back what was forgotten.
+        self.targets: set[int] = set()
         self._uuids = {header.uuid: header.uuid}
         self._texts: dict[str, str] = {}
 
@@ -151,6 +153,7 @@ class State:
         held = RangeSet(seal.ranges)
         if self.tombstones.overlap(seal.ranges):
             raise Nonsense("a seal that holds a forgotten example")
+        self.targets.add(0)  # only examples without a target are sealed
         for old in [each for each in self.seals.values() if held.overlap(each.ranges)]:
             if held.overlap(old.ranges) != old.count:
                 raise Nonsense("two seals that overlap in part")
@@ -167,6 +170,7 @@ class State:
     def _add_example(self, head: ExampleHead, offset: int, draft: _Draft) -> None:
         example = ExampleId(self._uuid(head.id.journal), head.id.counter)
         self._used(example.journal, example.counter + 1)
+        self.targets.add(head.targets)
         if example in self.tombstones:
             return
         if example in self.live or example in self.sealed:
@@ -198,6 +202,15 @@ class View(NamedTuple):
         payload, dim = self.example(window, entry), self.header.dim
         try:
             return fmt.decode_embedding(payload, fmt.decode_example_head(payload, dim), dim)
+        except Nonsense as error:
+            raise damaged(self.store, entry.offset, str(error)) from None
+
+    def pair(self, window: Window, entry: Entry) -> tuple[NDArray[np.int32], NDArray[np.float64] | None]:
+        """Embedding int32 (D,) and target float64 (k,) or None. Raises JournalDamagedError."""
+        payload, dim = self.example(window, entry), self.header.dim
+        try:
+            head = fmt.decode_example_head(payload, dim)
+            return fmt.decode_embedding(payload, head, dim), fmt.decode_target(payload, head, dim)
         except Nonsense as error:
             raise damaged(self.store, entry.offset, str(error)) from None
 

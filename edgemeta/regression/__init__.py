@@ -1,0 +1,1 @@
+"""Learning numbers: exact sums of targets, ridge regression, and its Bayesian twin with a learned prior."""

@@ -32,7 +32,8 @@ def test_it_is_small_and_says_what_it_was_trained_on(glyphs):
     assert glyphs.nbytes < 1_000_000
     record = glyphs.manifest.training["config"]
     assert record["data"] == ["omniglot"]
-    assert glyphs.manifest.training["classes"] == 964  # the background set and nothing else
+    # The background set and nothing else: 964, three alphabets of which are the bundle's background.
+    assert glyphs.manifest.training["classes"] == 874 and glyphs.background.classes == 90
     assert {"Omniglot" in licence.what for licence in glyphs.manifest.licences} == {True, False}
     assert glyphs.manifest.licences[0].copyright == "Copyright (c) 2015 Brenden Lake"
 

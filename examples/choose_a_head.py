@@ -1,4 +1,4 @@
-"""Choose a head: "auto" is the one the backbone was trained for; others use more of what was taught.
+"""Choose a head: "auto" chooses by what was taught; a named head stays.
 
 The head is only how weights are solved from what was taught; the same file opens with any of them.
 With C classes, N examples and D dimensions:
@@ -12,7 +12,11 @@ With C classes, N examples and D dimensions:
 | `projected` | enough examples, classes that no plane parts (RanPAC) | all examples, 2,000 features | 2,000 (C + D) |
 | `neighbours` | a plain baseline; classes of several kinds | all examples | N D |
 
-`auto` is the bundle's head.
+`auto` begins with the bundle's own head (`ridge` for embeddings that you bring). Once half of the classes have two
+independent examples it is still the bundle's, or `lda` for embeddings that you bring. From five on another takes its
+place where examples left out speak for it clearly. The choice follows from what is taught alone, each class and each
+burst weighed alike, so a class just begun changes nothing; confidences are fitted to the examples left out in the same
+way. With `budget=` it keeps to heads that need nothing but sums.
 """
 
 from edgemeta import Learner, make_head

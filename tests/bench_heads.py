@@ -1,4 +1,4 @@
-"""`make bench-heads`: what issue-sized claims about the heads rest on, measured on data that no choice was made on.
+"""`make bench-heads`: what is said of the heads, measured.
 
     accuracy    head="auto" against scikit-learn on the same embeddings, paired over the same episodes
     report      expected accuracy against accuracy on held-out images
@@ -6,7 +6,9 @@
     unknown     how many known inputs are rejected at 5 % asked, and AUROC against a softmax threshold's
 
 On Omniglot's evaluation characters through the shipped model, and on grocery photos through a frozen MobileNet
-(`embed_grocery.py`). Prints tables and writes JSON. Exit status 1 when a bar is missed.
+(`embed_grocery.py`). Rules and constants were chosen on background alphabets of Omniglot and on the first half of the
+grocery classes, so the second half is also shown alone. Prints tables and writes JSON. Exit status 1 when a bar is
+missed.
 """
 
 from __future__ import annotations
@@ -241,20 +243,25 @@ def omniglot(root: Path) -> Source:
 
 
 def grocery(file: Path) -> list[Source]:
-    """All classes; and the two halves, each with a background measured on the other, for limits at one shot."""
+    """All classes; the second half of them; and every other one, each with a background measured on the rest, for
+    limits at one shot."""
     data = np.load(file, allow_pickle=False)
     z, y = to_float(Normalisation().apply(data["z"])), data["y"]
     dim = z.shape[1]
-    sources = [Source("grocery", z, y, lambda **options: Learner(dim=dim, **options))]
+    late = y > np.median(np.unique(y))
+    sources = [
+        Source(name, z[rows], y[rows], lambda **options: Learner(dim=dim, **options))
+        for name, rows in (("grocery", y >= 0), ("grocery, 2nd half", late))
+    ]
     odd = np.unique(y, return_inverse=True)[1] % 2
     for half in (0, 1):
         rest = np.unique(y[odd != half], return_inverse=True)[1]
-        background = measure_background(z[odd != half], rest, source="the other half of the classes")
+        background = measure_background(z[odd != half], rest, source="every other class")
 
         def make(background: object = background, **options: object) -> Learner:
             return Learner(dim=dim, background=background, **options)  # type: ignore[arg-type]
 
-        sources.append(Source(f"grocery, half {half}", z[odd == half], y[odd == half], make))
+        sources.append(Source(f"grocery, {('even', 'odd')[half]}", z[odd == half], y[odd == half], make))
     return sources
 
 
@@ -289,13 +296,13 @@ def main() -> int:
     n = options.episodes
     started = time.perf_counter()
     for sources in groups:
-        whole, halves = sources[0], sources[1:] or sources
+        whole, plain, halves = sources[0], sources[:2], sources[2:] or sources
         if options.only in (None, "accuracy"):
-            found += [accuracy(whole, ways, shots, n) for ways, shots in ((5, 1), (5, 5), (20, 5))]
+            found += [accuracy(one, ways, shots, n) for one in plain for ways, shots in ((5, 1), (5, 5), (20, 5))]
             every = len(whole.members)
             found.append(accuracy(whole, every, 10, max(3, n // (50 if every <= 50 else 300)), tune=0))
         if options.only in (None, "report"):
-            found.append(report(whole, max(2, n // 2)))
+            found += [report(one, max(2, n // 2)) for one in plain]
         if options.only in (None, "unknown"):
             longest = 19 if whole.name == "Omniglot" else 20
             found += [unknown(half, s, n // len(halves)) for s in (1, 5, longest) for half in halves]

@@ -27,9 +27,12 @@ SAYS = {
     "how_well_is_it_known": "looks mislabelled: ",
     "images_from_a_folder": "right on ",
     "merge_two_devices": "is taken for a two",
+    "notice_drift": "noticed after ",
     "own_embeddings": "label='running'",
     "pin_a_bundle": "refused: BundleDamagedError",
     "save_and_reopen": "still known: {'0': 5",
+    "say_unknown": "a seven: label None, nearest ",
+    "start_from_the_factory": "taught are a symbol of my own",
     "train_and_export": "<Bundle mine: 64 dimensions",
     "watch_from_another_process": "something new: True, now ('five', 'six')",
 }
@@ -75,3 +78,23 @@ with Learner("glyphs", "other-device.learned") as other:
     script.write_text(setting + CODE[1] + "    print(learner.counts)\n", encoding="utf-8")
     said = run(script, tmp_path).strip()
     assert "too few examples to say" in said and said.endswith("{'slow': 1, 'stop': 3}")
+
+
+def test_the_readmes_third_code(tmp_path):
+    setting = """
+import numpy as np
+from edgemeta import Learner
+from edgemeta.data import Digits
+
+digits = Digits().load()
+with Learner("glyphs", "signs.learned") as learner:
+    for digit in (3, 8):
+        learner.learn_many(digits.pixels[digits.members()[digit][::15]], str(digit))
+frame = digits.pixels[digits.members()[0][3]]
+usual_frames = digits.pixels[np.random.default_rng(0).integers(len(digits.pixels), size=300)]
+"""
+    script = tmp_path / "readme.py"
+    script.write_text(setting + CODE[2] + "print(prediction.label)\n", encoding="utf-8")
+    said = run(script, tmp_path).splitlines()
+    assert said[0].split()[0] in ("3", "8") and float(said[0].split()[1]) > 1.0 and said[-1] == "None"
+    assert said[1].startswith("no window of ")

@@ -20,6 +20,7 @@ ORDER = [
     "say_unknown",
     "notice_drift",
     "start_from_the_factory",
+    "learn_a_number",
     "watch_from_another_process",
     "pin_a_bundle",
     "bounded_memory",

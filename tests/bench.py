@@ -18,6 +18,8 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import bench_drift
+import bench_regression
 import numpy as np
 
 from edgemeta import Bundle, Learner, make_head
@@ -264,6 +266,16 @@ def omniglot(bundle: Bundle, root: Path) -> list[Figure]:
     return figures
 
 
+def measured(functions: list) -> list[Figure]:
+    """Figures of another file, with a lower and an upper bar."""
+    found = []
+    for each in (one for function in functions for one in function()):
+        ok = (each.low is None or each.value >= each.low) and (each.high is None or each.value <= each.high)
+        bar = each.high if each.high is not None else each.low
+        found.append(Figure(each.name, round(each.value, 6), each.unit, bar, ok, each.ci95 and round(each.ci95, 6)))
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"))
@@ -279,6 +291,8 @@ def main() -> int:
         leaving_out,
         lambda: digits(bundle),
         lambda: grain(bundle),
+        lambda: measured(bench_drift.FUNCTIONS),
+        lambda: measured(bench_regression.FUNCTIONS),
     ):
         figures += part()
     if (options.omniglot / "images_evaluation.zip").exists():

@@ -26,6 +26,7 @@ SAYS = {
     "forget_and_undo": "as if never seen: True",
     "how_well_is_it_known": "looks mislabelled: ",
     "images_from_a_folder": "right on ",
+    "learn_a_number": "the gauge shows 47: read 4",
     "merge_two_devices": "is taken for a two",
     "notice_drift": "noticed after ",
     "own_embeddings": "label='running'",
@@ -98,3 +99,15 @@ usual_frames = digits.pixels[np.random.default_rng(0).integers(len(digits.pixels
     said = run(script, tmp_path).splitlines()
     assert said[0].split()[0] in ("3", "8") and float(said[0].split()[1]) > 1.0 and said[-1] == "None"
     assert said[1].startswith("no window of ")
+
+
+def test_the_readmes_fourth_code(tmp_path):
+    setting = """
+from edgemeta.data import Digits
+
+digits = Digits().load()
+photos, readings, photo = digits.pixels[:30], digits.labels[:30], digits.pixels[40]
+"""
+    script = tmp_path / "readme.py"
+    script.write_text(setting + CODE[3], encoding="utf-8")
+    assert "30 examples, 30 of them independent, ridge" in run(script, tmp_path)

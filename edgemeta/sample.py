@@ -87,13 +87,12 @@ class Sketch:
 class Sample:
     """Examples to leave out, as a taught set of its own, and for how much each counts.
 
-    weights (N,): sum 1, each class alike. worth: how many examples of one class size would say as much. classes: how
-    many were taught in all; cells (C,): how many independent ones each class of the sample has.
+    weights (N,): sum 1, each class alike. worth: how many examples of one class size would say as much. cells: how many
+    independent ones each class has, of all that were taught. ids: of its examples.
     """
 
     facts: Facts
     weights: Floats
-    classes: int
     cells: NDArray[np.int64]
     ids: tuple[ExampleId, ...]
 
@@ -104,7 +103,7 @@ class Sample:
     def covers(self, cells: int) -> bool:
         """Whether at least two classes, and half of all, have so many cells: few must not speak for many."""
         able = int((self.cells >= cells).sum())
-        return able >= 2 and 2 * able >= self.classes
+        return able >= 2 and 2 * able >= len(self.cells)
 
     def mean(self, values: Floats) -> tuple[float, float]:
         """The mean of values (N,) over classes, and its standard error."""

@@ -73,7 +73,7 @@ class Solver:
         return measure(None, head, taught.facts(head), taught.sample(), None)
 
     def _choice(self, taught: Taught, sample: Sample | None) -> Choice:
-        key = taught.sealed, None if sample is None else (sample.ids, sample.classes, sample.facts.labels)
+        key = taught.sealed, None if sample is None else (sample.ids, tuple(sorted(sample.cells)), sample.facts.labels)
         if self._judged is None or self._judged[0] != key:
             head = self.plain(taught) if self._sealing or taught.sealed else self.head
             self._judged = key, choose(head, sample)

@@ -97,13 +97,7 @@ class Taught:
             prior=self._prior(labels),
         )
         cells = self.sketch.cells()
-        return Sample(
-            facts,
-            weigh(y, len(labels)),
-            len(self.statistics.counts),
-            np.array([cells[label] for label in chosen], dtype=np.int64),
-            tuple(ids),
-        )
+        return Sample(facts, weigh(y, len(labels)), np.array(list(cells.values()), dtype=np.int64), tuple(ids))
 
     def facts(self, head: Head) -> Facts:
         """What `head` solves from. Raises HeadError when what it needs was sealed away, or it can use no prior."""

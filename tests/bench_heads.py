@@ -300,7 +300,7 @@ def main() -> int:
         if options.only in (None, "accuracy"):
             found += [accuracy(one, ways, shots, n) for one in plain for ways, shots in ((5, 1), (5, 5), (20, 5))]
             every = len(whole.members)
-            found.append(accuracy(whole, every, 10, max(3, n // (50 if every <= 50 else 300)), tune=0))
+            found.append(accuracy(whole, every, 10, max(3, n // (50 if every <= 50 else 125)), tune=0))
         if options.only in (None, "report"):
             found += [report(one, max(2, n // 2)) for one in plain]
         if options.only in (None, "unknown"):

@@ -17,10 +17,10 @@ from edgemeta.sample import MOST, Sample, Sketch, weigh
 AUTO = Auto(make_head("centred"), make_head("lda"), make_head("cosine"))
 
 
-def sample_of(z: np.ndarray, y: np.ndarray, classes: int | None = None) -> Sample:
+def sample_of(z: np.ndarray, y: np.ndarray) -> Sample:
     """All of these examples as the sample."""
     counts = np.bincount(y)
-    return Sample(facts_of(z, y), weigh(y, len(counts)), classes or len(counts), counts, tuple(range(len(y))))
+    return Sample(facts_of(z, y), weigh(y, len(counts)), counts, tuple(range(len(y))))
 
 
 def along_a_line(rng: np.random.Generator, classes: int, shots: int):
@@ -227,7 +227,7 @@ class TestSketch:
         sample = taught(z, y)._taught.sample()
         assert list(np.bincount(sample.facts.examples()[1])) == [128, 128, 100]
         many = taught(rng.normal(size=(2000, 4)), np.repeat(np.arange(1000), 2))._taught.sample()
-        assert many.facts.total <= MOST and many.classes == 1000
+        assert many.facts.total <= MOST and len(many.cells) == 1000 and many.covers(2)
 
     def test_one_frame_speaks_for_its_burst(self, rng):
         learner = Learner(dim=4)

@@ -38,7 +38,7 @@ glyphs: $(STAMP)
 bench: $(STAMP)
 	$(VENV)/bin/python tests/bench.py --out build/bench.json
 
-# About 25 minutes: the heads against scikit-learn, the report, the unknown, on data that no choice was made on.
+# About 10 minutes: the heads against scikit-learn, the report, the unknown, on data that no choice was made on.
 bench-heads: $(STAMP)
 	test -f build/grocery.npz || ($(VENV)/bin/python -m pip install --quiet "ai-edge-litert>=1.2" && $(VENV)/bin/python tests/embed_grocery.py)
 	$(VENV)/bin/python tests/bench_heads.py

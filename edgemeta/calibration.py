@@ -44,8 +44,9 @@ def surprise(scores: Floats, y: Ints, temperature: float) -> Floats:
     known = np.isfinite(scores[rows, y])
     margins = temperature * (scores - np.where(known, scores[rows, y], 0.0)[:, None])
     peak = margins.max(axis=1, initial=0.0)
-    found: Floats = peak + np.log(np.exp(margins - peak[:, None]).sum(axis=1))
-    return np.where(known, found, 0.0)
+    total = np.exp(margins - peak[:, None]).sum(axis=1)
+    found: Floats = np.where(known, peak + np.log(np.where(known, total, 1.0)), 0.0)
+    return found
 
 
 def calibration_error(confidence: Floats, right: NDArray[np.bool_], *, bins: int = 15, least: int = 20) -> float:

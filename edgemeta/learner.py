@@ -101,6 +101,8 @@ class Learner(Teaching):
         if (bundle is None) == (dim is None):
             raise OptionError("give either a bundle or dim=, the length of your own embeddings")
         _check_options(channels, keep, budget, sync)
+        if not isinstance(prior, bool):
+            raise OptionError(f"prior is True or False, not {prior!r}")
         if bundle is not None and not isinstance(bundle, Bundle):
             bundle = Bundle.open(bundle, sha256=sha256)
         self._embedder = Embedder(bundle, dim, normalisation, variant, providers, threads)
@@ -389,6 +391,8 @@ def _choose_head(head: str | Head, bundle: Bundle | None) -> Head | Auto:
 
 def _background(given: Background | None, bundle: Bundle | None) -> Background | None:
     if bundle is None:
+        if given is not None and not hasattr(given, "threshold"):
+            raise OptionError(f"background is a Background, as measure_background gives it, not {given!r}")
         return given
     if given is not None:
         raise OptionError("the background belongs to the bundle; it can only be given with dim=")

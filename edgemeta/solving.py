@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .choosing import Auto, Choice, choose
+from .choosing import ENOUGH, Auto, Choice, choose
 from .heads import Head, Solution
 from .heads.base import Floats
 from .taught import Taught
@@ -73,8 +73,11 @@ class Solver:
         return measure(None, head, taught.facts(head), taught.sample(), None)
 
     def _choice(self, taught: Taught, sample: Sample | None) -> Choice:
-        key = taught.sealed, None if sample is None else (sample.ids, tuple(sorted(sample.cells)), sample.facts.labels)
-        if self._judged is None or self._judged[0] != key:
+        # The numbers of examples in all change with each; what matters of them does not.
+        key: object = (taught.sealed, None if sample is None else (sample.ids, sample.covers(2), sample.covers(ENOUGH)))
+        if taught.prior is not None:
+            key = None  # its weight moves with every example
+        if key is None or self._judged is None or self._judged[0] != key:
             head = self.plain(taught) if self._sealing or taught.sealed else self.head
             self._judged = key, choose(head, sample)
         return self._judged[1]

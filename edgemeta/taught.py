@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -31,12 +32,13 @@ class Taught:
         self.journal, self.prior = journal, prior
         self.statistics = Statistics(journal.dim)
         self._sketch: Sketch | None = None
+        self._sample: Sample | None = None
         self.fold()
 
     def fold(self) -> None:
         """Start from nothing and add everything that is live: the definition of the statistics."""
         self.statistics = Statistics(self.journal.dim)
-        self._sketch = None
+        self._sketch = self._sample = None
         self._add(list(self.journal.live), 1)
         for seal in self.journal.seals.values():
             self._add_seal(seal, 1)
@@ -78,17 +80,18 @@ class Taught:
         chosen = {} if self.sealed else self.sketch.choose()
         if not chosen:
             return None
-        ids = sorted(example for members in chosen.values() for example in members)
-        labels = sorted({*chosen, *(self.prior.labels if self.prior is not None else ())})
-        rank = {label: i for i, label in enumerate(labels)}
-        z, y = self._read(ids, rank)
-        counts = np.bincount(y, minlength=len(labels)).astype(np.float64)
-        sums = np.zeros((len(labels), self.journal.dim))
+        ids = tuple(sorted(example for members in chosen.values() for example in members))
+        cells = np.array(list(self.sketch.cells().values()), dtype=np.int64)
+        if self._sample is not None and self._sample.ids == ids and self.prior is None:
+            self._sample = replace(self._sample, cells=cells)
+            return self._sample
+        labels = self._with_prior(chosen)
+        z, y = self._read(ids, {label: i for i, label in enumerate(labels)})
+        groups, counts, sums = self._groups_of(ids), np.bincount(y, minlength=len(labels)), self._zeros(len(labels))
         np.add.at(sums, y, z)
-        groups = self._groups_of(ids)
         facts = Facts(
             tuple(labels),
-            counts,
+            counts.astype(np.float64),
             sums,
             float((z * z).sum()),
             lambda: z.T @ z,
@@ -96,15 +99,14 @@ class Taught:
             lambda: groups,
             prior=self._prior(labels),
         )
-        cells = self.sketch.cells()
-        return Sample(facts, weigh(y, len(labels)), np.array(list(cells.values()), dtype=np.int64), tuple(ids))
+        self._sample = Sample(facts, weigh(y, len(labels)), cells, ids)
+        return self._sample
 
     def facts(self, head: Head) -> Facts:
         """What `head` solves from. Raises HeadError when what it needs was sealed away, or it can use no prior."""
         self._check(head)
         statistics = self.statistics
-        labels = sorted({*statistics.labels, *(self.prior.labels if self.prior is not None else ())})
-        nothing = np.zeros(self.journal.dim)
+        labels, nothing = self._with_prior(statistics.labels), np.zeros(self.journal.dim)
         return Facts(
             tuple(labels),
             np.array([statistics.counts.get(label, 0) for label in labels], dtype=np.float64),
@@ -138,8 +140,7 @@ class Taught:
         if self.prior is None:
             return None
         known = dict(zip(self.prior.labels, self.prior.means, strict=True))
-        means = np.zeros((len(labels), self.journal.dim))
-        counts = np.zeros(len(labels))
+        means, counts = self._zeros(len(labels)), np.zeros(len(labels))
         weight = prior_weight(self.prior, self.statistics, sealed=self.sealed)
         for i, label in enumerate(labels):
             if label in known:
@@ -160,10 +161,17 @@ class Taught:
         return np.array(self.statistics.moment)
 
     def _examples(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        labels = sorted({*self.statistics.labels, *(self.prior.labels if self.prior is not None else ())})
+        labels = self._with_prior(self.statistics.labels)
         return self._read(sorted(self.journal.live), {label: i for i, label in enumerate(labels)})
 
-    def _read(self, ids: list[ExampleId], rank: dict[str, int]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _with_prior(self, labels: Iterable[str]) -> list[str]:
+        """Sorted, with the classes of the prior."""
+        return sorted({*labels, *(self.prior.labels if self.prior is not None else ())})
+
+    def _zeros(self, rows: int) -> NDArray[np.float64]:
+        return np.zeros((rows, self.journal.dim))
+
+    def _read(self, ids: Sequence[ExampleId], rank: dict[str, int]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         y = np.array([rank[self.journal.live[i].label] for i in ids], dtype=np.int64)
         z = to_float(self.journal.embeddings(ids))
         z.flags.writeable = y.flags.writeable = False  # several readers share them
@@ -172,7 +180,7 @@ class Taught:
     def _groups(self) -> NDArray[np.int64]:
         return self._groups_of(sorted(self.journal.live))
 
-    def _groups_of(self, ids: list[ExampleId]) -> NDArray[np.int64]:
+    def _groups_of(self, ids: Sequence[ExampleId]) -> NDArray[np.int64]:
         """Equal numbers for the examples of one group."""
         numbers: dict[object, int] = {}
         keys = [self.journal.live[i].group or i for i in ids]

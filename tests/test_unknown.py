@@ -227,3 +227,36 @@ def test_auroc_counts_ties_half():
     assert auroc(np.array([1.0, 2.0]), np.array([2.0, 3.0])) == pytest.approx(7 / 8)
     assert auroc(np.array([1.0]), np.array([1.0])) == 0.5
     assert make_head("lda").temperature > 0
+
+
+@pytest.mark.parametrize("options", [{"background": 3}, {"prior": None}, {"prior": "yes"}])
+def test_wrong_types_are_said_at_once(options):
+    with pytest.raises(OptionError):
+        Learner(dim=4, **options)
+
+
+@pytest.mark.parametrize(
+    "kind", ["identical", "collinear", "constant feature", "one example", "one class", "one group"]
+)
+@pytest.mark.parametrize("head", ["auto", "lda", "ridge", "centred", "cosine", "euclidean", "neighbours", "projected"])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_degenerate_sets_are_defined(rng, kind, head):
+    """No NaN, no infinity, no warning; whatever the head."""
+    z, y = rng.normal(size=(22, 8)), ["ab"[i % 2] for i in range(22)]
+    if kind == "identical":
+        z = np.tile(z[:1], (22, 1))
+    elif kind == "collinear":
+        z = np.outer(np.linspace(-1, 1, 22), z[0])
+    elif kind == "constant feature":
+        z[:, 3] = 5.0
+    elif kind == "one example":
+        z, y = z[:1], y[:1]
+    elif kind == "one class":
+        y = ["a"] * 22
+    learner = Learner(dim=8, head=head, unknown=0.05)
+    learner.learn_many(z, y, group="g" if kind == "one group" else None)
+    found = learner.predict(rng.normal(size=8))
+    numbers = [found.score, found.confidence, found.novelty, *(score for _, score, _ in found.ranked)]
+    assert all(number is None or np.isfinite(number) for number in numbers)
+    assert np.isfinite(learner.novelty(z)).all()
+    learner.report()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgemeta import Learner, Normalisation, RegressionPrior, Regressor
+from edgemeta.cli import main
 from edgemeta.errors import DataError, DataMissingError, InputError, JournalMismatchError, NotTaughtError, OptionError
 from edgemeta.regression.bayes import BayesianRegression
 from edgemeta.regression.learning import learn
@@ -222,6 +223,16 @@ class TestBadInput:
             Regressor(dim=6, journal=numbers, targets=2)
         with pytest.raises(JournalMismatchError):
             Learner(dim=6).merge(numbers)
+        assert (classes.read_bytes(), numbers.read_bytes()) == before
+
+    def test_the_command_does_not_mix_kinds(self, rng, tmp_path, capsys):
+        classes, numbers = tmp_path / "classes.learned", tmp_path / "numbers.learned"
+        with Learner(dim=6, journal=classes) as learner, Regressor(dim=6, journal=numbers) as regressor:
+            learner.learn(rng.normal(size=6), "a")
+            regressor.learn(rng.normal(size=6), 1.0)
+        before = classes.read_bytes(), numbers.read_bytes()
+        assert main(["merge", str(classes), str(numbers)]) == 2 and "Regressor" in capsys.readouterr().err
+        assert main(["merge", str(numbers), str(classes)]) == 2 and "taught classes" in capsys.readouterr().err
         assert (classes.read_bytes(), numbers.read_bytes()) == before
 
 

@@ -263,7 +263,9 @@ class Journal(Reading):
     def merge(self, other: Journal) -> Change:
         """Take over what another journal holds and what it forgot. Raises JournalMismatchError, MergeError."""
         other._check_open()
-        check_targets(other._store.name, other._state.targets, self._targets)
+        own = self._state.targets
+        kind = self._targets if self._targets is not None or len(own) != 1 else next(iter(own))
+        check_targets(other._store.name, other._state.targets, kind)
         draft = self._draft()
         if other is not self:
             unite(self._view, other._view, draft)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from bench_drift import Measured
 
@@ -13,6 +15,7 @@ from edgemeta import Normalisation, RegressionPrior, Regressor
 FEATURES = 60
 POINTS = (5, 10, 20)
 TASKS = 500
+FEW = (6, 10, 20)
 
 
 class Waves:
@@ -58,25 +61,44 @@ def sinusoids(tasks: int = TASKS) -> dict[int, tuple[np.ndarray, np.ndarray]]:
 def diabetes() -> tuple[float, dict[str, float], float]:
     """RMSE over decades of age left out one by one, of ours and of scikit-learn's ridges on the same features; and the
     share of targets, in percent, within 1.96 standard deviations."""
+    _, _, decade = patients()
+    return against_sklearn([np.flatnonzero(decade != each) for each in np.unique(decade)])
+
+
+def few_patients(count: int, draws: int = 100) -> tuple[float, dict[str, float], float]:
+    """The same after `count` examples drawn at random, on all the others."""
+    rng = np.random.default_rng(count)
+    return against_sklearn([rng.permutation(len(patients()[1]))[:count] for _ in range(draws)])
+
+
+@cache
+def patients() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Diabetes: standardised features (442, 10) of norm at most 1, targets and decades of age (442,)."""
     from sklearn.datasets import load_diabetes
-    from sklearn.linear_model import BayesianRidge, RidgeCV
 
     data = load_diabetes(scaled=False)
-    decade = (data.data[:, 0] // 10).astype(int)
     z = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
     z = z / (1.001 * np.linalg.norm(z, axis=1).max())
+    return z, data.target, (data.data[:, 0] // 10).astype(int)
+
+
+def against_sklearn(folds: list[np.ndarray]) -> tuple[float, dict[str, float], float]:
+    """Taught the rows of each fold, tested on the others."""
+    from sklearn.linear_model import BayesianRidge, RidgeCV
+
+    z, y, _ = patients()
     models = {"RidgeCV": RidgeCV(np.logspace(-4, 4, 25)), "BayesianRidge": BayesianRidge()}
     gaps: dict[str, list[np.ndarray]] = {"ours": [], **{name: [] for name in models}}
     held = []
-    for each in np.unique(decade):
-        out = decade == each
+    for rows in folds:
+        out = np.delete(np.arange(len(y)), rows)
         regressor = Regressor(dim=z.shape[1], normalisation=Normalisation(l2=False))
-        regressor.learn_many(z[~out], data.target[~out])
+        regressor.learn_many(z[rows], y[rows])
         found = regressor.predict_many(z[out])
-        gaps["ours"].append(np.array([p.value for p in found]) - data.target[out])
+        gaps["ours"].append(np.array([p.value for p in found]) - y[out])
         held.append(np.abs(gaps["ours"][-1]) < 1.96 * np.array([p.std[0] for p in found]))
         for name, model in models.items():
-            gaps[name].append(model.fit(z[~out], data.target[~out]).predict(z[out]) - data.target[out])
+            gaps[name].append(model.fit(z[rows], y[rows]).predict(z[out]) - y[out])
     errors = {name: float(np.sqrt(np.mean(np.concatenate(values) ** 2))) for name, values in gaps.items()}
     return errors.pop("ours"), errors, 100 * float(np.concatenate(held).mean())
 
@@ -102,7 +124,17 @@ def groups() -> list[Measured]:
     ]
 
 
-FUNCTIONS = [waves, groups]
+def few() -> list[Measured]:
+    figures = []
+    for count in FEW:
+        ours, rivals, coverage = few_patients(count)
+        name = f"diabetes, {count} examples of 10 numbers"
+        figures.append(Measured(f"{name}, error / best scikit-learn ridge", ours / min(rivals.values()), "ratio"))
+        figures.append(Measured(f"{name}, targets within 1.96 std", coverage, "%"))
+    return figures
+
+
+FUNCTIONS = [waves, groups, few]
 
 if __name__ == "__main__":
     for function in FUNCTIONS:

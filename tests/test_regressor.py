@@ -131,6 +131,19 @@ class TestLeavingOut:
         assert np.sqrt(np.mean(expected)) == pytest.approx(np.sqrt(np.mean(seen)), rel=0.07)
         assert 0.92 < np.mean(held) < 0.98
 
+    @pytest.mark.parametrize("count", [5, 7, 8])
+    @pytest.mark.parametrize("noise", [0.05, 0.5])
+    def test_the_std_holds_with_as_many_examples_as_dimensions(self, count, noise):
+        """Where everything can be explained without noise, that is no evidence that there is none."""
+        held = []
+        for seed in range(60):
+            rng = np.random.default_rng(seed)
+            x, y = task(rng, count + 50, noise=noise)
+            found = taught(x[:count], y[:count]).predict_many(x[count:])
+            gap = np.array([p.value for p in found]) - y[count:, 0]
+            held.append(np.mean(np.abs(gap) < 1.96 * np.array([p.std[0] for p in found])))
+        assert np.mean(held) > 0.85
+
     def test_examples_of_one_group_do_not_flatter(self, rng):
         """Each person has an offset; with groups the error of the next person is expected, without that of the next
         frame."""
@@ -349,6 +362,14 @@ class TestReal:
         for points in (5, 10):
             with_prior, plain = found[points]
             assert with_prior.mean() < 0.2 and plain.mean() > 4 * with_prior.mean()
+
+    def test_few_patients(self):
+        """As many examples as dimensions: better than scikit-learn's ridges, and the intervals hold."""
+        from bench_regression import few_patients
+
+        ours, rivals, coverage = few_patients(10, draws=40)
+        assert ours < 1.03 * min(rivals.values())
+        assert 90 < coverage < 98
 
     def test_diabetes_by_group(self):
         """Whole decades of age unseen: as good as scikit-learn's ridges, and the intervals hold."""

@@ -8,9 +8,10 @@ e ~ N(0, s^2), W ~ N(0, s^2 / lambda) and a flat b,
     log p(Y) = -(N - 1) / 2 log(y'^T (I - H) y') - 1/2 sum_r log(1 + v_r / lambda) + const  at its best s^2,
     s^2 = y'^T (I - H) y' / (N - 1),
 
-the evidence of MacKay (1992, "Bayesian interpolation", section 3), which needs nothing but sums. A new y at z is off
-with the variance s^2 (1 + 1/N + (z - m)^T (G' + lambda I)^-1 (z - m)), and as s^2 was estimated from few, by a
-Student t; `std` is the standard deviation of that, so that 1.96 of them hold about 95 % where N is small too.
+the evidence of MacKay (1992, "Bayesian interpolation", section 3), which needs nothing but sums. Where N is about D or
+less it cannot tell a law without noise from luck, so log lambda has a broad prior too. A new y at z is off with the
+variance s^2 (1 + 1/N + (z - m)^T (G' + lambda I)^-1 (z - m)), and as s^2 was estimated from few, by a Student t;
+`std` is the standard deviation of that, so that 1.96 of them hold about 95 % where N is small too.
 
 Examples of one group may share what is taken for noise here. Then lambda is chosen, and s^2 is at least what is found,
 by leaving groups out.
@@ -31,6 +32,8 @@ from .targets import Floats
 
 # Factors of lambda that the evidence chooses from: half decades.
 FINE = tuple(10.0 ** (half / 2) for half in range(-12, 7))
+# The standard deviation of log lambda beforehand, about that of the mean square of the centred examples.
+SPREAD = 3.0
 # A Student t of 2 degrees of freedom or less has no standard deviation.
 LEAST_FREEDOM = 3
 # Of the squares of the targets, what rounding leaves of a perfect fit.
@@ -41,8 +44,8 @@ ROUNDING = 1e-15
 class RidgeRegression:
     """lambda_: absolute, on the sums; never below the floor 1e-8 tr(G) / D. None chooses it for each output: a factor
     times the mean square of the centred examples, the larger of equals. Without groups the factor of `FINE` with the
-    largest evidence; else that of `GRID` with the smallest mean squared residual of left-out groups, the middle one
-    where there are not two groups. Raises OptionError.
+    largest evidence under the prior; else that of `GRID` with the smallest mean squared residual of left-out groups,
+    the middle one where there are not two groups. Raises OptionError.
     """
 
     lambda_: float | None = None
@@ -95,14 +98,15 @@ class RidgeRegression:
         if self.lambda_ is not None:
             return np.full(len(facts.unit), max(self.lambda_, least))
         unit = max(facts.squares / facts.total - float(mean @ mean), 0.0)
-        if facts.independent == facts.total:
-            found = least_lambda(lambda tried: _surprise(facts, problem, max(tried, least)), unit, FINE)
-        elif facts.independent < 2:
+        if unit == 0.0 or 1 == facts.independent < facts.total:  # all inputs are alike, or of one group
             found = np.full(len(facts.unit), GRID[len(GRID) // 2] * unit)
+        elif facts.independent == facts.total:
+            found = least_lambda(lambda tried: _surprise(facts, problem, max(tried, least), unit), unit, FINE)
         else:
             hat, folds = problem.hat(), folds_of(facts.groups())
             found = least_lambda(lambda tried: _squares(hat.left_out(folds, max(tried, least))), unit)
-        return np.maximum(found, least)
+        lambdas: Floats = np.maximum(found, least)
+        return lambdas
 
     def leave_out(self, facts: NumberFacts) -> LeftOut:
         """The PRESS residuals and their standard deviations, lambda and noise held at those of all examples."""
@@ -115,7 +119,8 @@ class RidgeRegression:
 
 
 def _mean(facts: NumberFacts) -> Floats:
-    return facts.sum / facts.total
+    found: Floats = facts.sum / facts.total
+    return found
 
 
 def _squares(residuals: Floats) -> Floats:
@@ -123,11 +128,12 @@ def _squares(residuals: Floats) -> Floats:
     return found
 
 
-def _surprise(facts: NumberFacts, problem: Problem, lambda_: float) -> Floats:
-    """-2 log p(Y) less a constant, (k,)."""
+def _surprise(facts: NumberFacts, problem: Problem, lambda_: float, unit: float) -> Floats:
+    """-2 log p(Y, lambda) less a constant, (k,)."""
     least = np.maximum(ROUNDING * problem.squares, np.finfo(np.float64).tiny)
     left = np.maximum(problem.unexplained(np.full(len(facts.unit), lambda_)), least)
-    found: Floats = (facts.total - 1) * np.log(left) + np.log1p(problem.values / lambda_).sum()
+    evidence = (facts.total - 1) * np.log(left) + np.log1p(problem.values / lambda_).sum()
+    found: Floats = evidence + (np.log(lambda_ / unit) / SPREAD) ** 2
     return found
 
 

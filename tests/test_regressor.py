@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,10 +13,20 @@ from hypothesis import strategies as st
 
 from edgemeta import Learner, Normalisation, RegressionPrior, Regressor
 from edgemeta.cli import main
-from edgemeta.errors import DataError, DataMissingError, InputError, JournalMismatchError, NotTaughtError, OptionError
+from edgemeta.errors import (
+    DataError,
+    DataMissingError,
+    InputError,
+    JournalMismatchError,
+    NotTaughtError,
+    OptionError,
+    RecoveredWarning,
+)
+from edgemeta.normalisation import EXACT_EXAMPLES, Q20, to_float
 from edgemeta.regression.bayes import BayesianRegression
 from edgemeta.regression.learning import learn
 from edgemeta.regression.ridge import RidgeRegression
+from edgemeta.regression.sums import TargetSums
 
 PLAIN = Normalisation(l2=False, scale=0.1)
 
@@ -75,6 +86,62 @@ class TestExactness:
             other = Regressor(dim=6, normalisation=PLAIN)
             assert other.merge(path) == 12 and other.merge(again) == 0
             assert same_bits(again, other, x)
+
+    @given(st.data(), st.integers(1, 40))
+    def test_sums_do_not_depend_on_the_order(self, data, count):
+        rng = np.random.default_rng(count)
+        z = to_float(PLAIN.apply(rng.normal(size=(count, 3))))
+        y = rng.normal(size=(count, 2)) * 10.0 ** rng.integers(-12, 12, (count, 1))
+        kept = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+        walked, straight = TargetSums(3, 2), TargetSums(3, 2)
+        for i in data.draw(st.permutations(range(count))):
+            walked.change(z[i : i + 1], y[i : i + 1], 1)
+        walked.start()
+        walked.add_to_sums(z, y)
+        for i in data.draw(st.permutations([i for i in range(count) if not kept[i]])):
+            walked.change(z[i : i + 1], y[i : i + 1], -1)
+        straight.change(z[kept], y[kept], 1)
+        straight.start()
+        straight.add_to_sums(z[kept], y[kept])
+        assert (walked.scale == straight.scale).all()
+        if walked.kept:  # else the largest went, and they are folded anew
+            for name in ("cross", "totals", "squares"):
+                assert (getattr(walked, name)() == getattr(straight, name)()).all()
+
+    def test_sums_of_as_many_examples_as_promised_are_exact(self, rng):
+        z = np.full((EXACT_EXAMPLES, 1), (Q20 - 1) / Q20)
+        y = 1.0 - rng.integers(1, 99, (EXACT_EXAMPLES, 1)) * 2.0**-40
+        sums = TargetSums(1, 1)
+        sums.change(z, y, 1)
+        sums.start()
+        for part in np.array_split(np.arange(EXACT_EXAMPLES), 37):
+            sums.add_to_sums(z[part], y[part])
+        whole = [int(each) for each in y[:, 0] * 2.0**40]
+        assert sums.cross()[0, 0] == float(Fraction((Q20 - 1) * sum(whole), Q20 << 40))
+        assert sums.spread(len(whole))[0] == float(
+            Fraction(len(whole) * sum(v * v for v in whole) - sum(whole) ** 2, len(whole) << 80)
+        )
+
+    def test_a_torn_end_is_as_if_never_said(self, rng, tmp_path):
+        x, y = task(rng, 9)
+        path = tmp_path / "a.learned"
+        with Regressor(dim=6, journal=path, normalisation=PLAIN) as regressor:
+            regressor.learn_many(x[:8], y[:8])
+            regressor.learn(x[8], y[8])
+        path.write_bytes(path.read_bytes()[:-9])
+        with (
+            pytest.warns(RecoveredWarning),
+            Regressor(dim=6, journal=path, normalisation=PLAIN) as again,
+        ):
+            assert same_bits(again, taught(x[:8], y[:8]), x)
+
+    def test_what_is_forgotten_still_says_of_which_kind_the_journal_is(self, rng, tmp_path):
+        """Else a learner could undo the forgetting, and would hold an example without a class."""
+        path = tmp_path / "a.learned"
+        with Regressor(dim=6, journal=path) as regressor:
+            regressor.forget(example=regressor.learn(rng.normal(size=6), 1.0))
+        with pytest.raises(JournalMismatchError, match="Regressor"):
+            Learner(dim=6, journal=path)
 
     @pytest.mark.parametrize("count", [5, 6, 7])
     @pytest.mark.parametrize("bayes", [False, True])

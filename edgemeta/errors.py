@@ -80,7 +80,7 @@ class JournalVersionError(JournalError, ValueError):
 
 
 class JournalMismatchError(JournalError, ValueError):
-    """The journal belongs to another backbone: its embeddings mean nothing to this one."""
+    """The journal belongs to another backbone, or holds classes where numbers are meant, or the reverse."""
 
 
 class JournalMissingError(JournalError, FileNotFoundError):

@@ -23,7 +23,7 @@ Own = TypeVar("Own", bound="Teaching")
 
 
 class Teaching:
-    """The part of `Regressor` that knows nothing of targets. A subclass sets the fields and follows changes."""
+    """What `Learner` and `Regressor` share. A subclass sets the fields and follows changes."""
 
     _embedder: Embedder
     _journal: Journal

@@ -21,6 +21,7 @@ ORDER = [
     "notice_drift",
     "start_from_the_factory",
     "learn_a_number",
+    "start_from_other_tasks",
     "watch_from_another_process",
     "pin_a_bundle",
     "bounded_memory",

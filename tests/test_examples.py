@@ -34,6 +34,7 @@ SAYS = {
     "save_and_reopen": "still known: {'0': 5",
     "say_unknown": "a seven: label None, nearest ",
     "start_from_the_factory": "taught are a symbol of my own",
+    "start_from_other_tasks": "five readings, with what other devices taught: off by 0.0",
     "train_and_export": "<Bundle mine: 64 dimensions",
     "watch_from_another_process": "something new: True, now ('five', 'six')",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from fractions import Fraction
 
@@ -304,6 +305,15 @@ class TestBadInput:
         with pytest.raises(JournalMismatchError):
             Learner(dim=6).merge(numbers)
         assert (classes.read_bytes(), numbers.read_bytes()) == before
+
+    def test_the_report_on_the_command_line(self, tmp_path, capsys):
+        with Regressor("glyphs", tmp_path / "n.learned", targets=2) as regressor:
+            z = np.random.default_rng(0).normal(size=(8, regressor.bundle.dim))
+            regressor.learn_many(z, z[:, :2])
+        assert main(["report", str(tmp_path / "n.learned")]) == 0
+        assert "8 examples, 8 of them independent, ridge" in capsys.readouterr().out
+        assert main(["report", str(tmp_path / "n.learned"), "--json"]) == 0
+        assert len(json.loads(capsys.readouterr().out)["targets"]) == 2
 
     def test_the_command_does_not_mix_kinds(self, rng, tmp_path, capsys):
         classes, numbers = tmp_path / "classes.learned", tmp_path / "numbers.learned"

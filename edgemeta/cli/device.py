@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..bundle import Bundle
 from ..errors import ImageError, JournalMissingError
 from ..journal import Journal, repair
 from ..learner import Learner
 from ..terminal import Progress, printable, table
+
+if TYPE_CHECKING:
+    from ..regressor import Regressor
 
 
 def add_commands(commands: Any) -> None:
@@ -61,14 +64,18 @@ def _command(commands: Any, name: str, run: Any, text: str, *, bundle: bool = Tr
 
 
 def _open(options: argparse.Namespace, *, readonly: bool, **more: Any) -> Learner:
+    return Learner(_bundle(options), options.file, head=options.head, readonly=readonly, **more)
+
+
+def _bundle(options: argparse.Namespace) -> Any:
+    """The bundle that was named, or the one near that the journal was taught with."""
     from ..finding import find_bundle
 
-    bundle = options.bundle
-    if bundle is None:
-        _must_exist(options.file)
-        with Journal.peek(options.file) as journal:
-            bundle = find_bundle(journal.embedding_id, near=Path(options.file).parent)
-    return Learner(bundle, options.file, head=options.head, readonly=readonly, **more)
+    if options.bundle is not None:
+        return options.bundle
+    _must_exist(options.file)
+    with Journal.peek(options.file) as journal:
+        return find_bundle(journal.embedding_id, near=Path(options.file).parent)
 
 
 def _must_exist(path: str) -> None:
@@ -122,10 +129,22 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    with _open(options, readonly=True) as learner:
-        found = learner.report()
+    with _of_numbers(options) or _open(options, readonly=True) as taught:
+        found = taught.report()
         print(json.dumps(found.to_json()) if options.json else found)
     return 0
+
+
+def _of_numbers(options: argparse.Namespace) -> Regressor | None:
+    """The regressor of a journal of numbers; None for one of classes."""
+    _must_exist(options.file)
+    with Journal.peek(options.file) as journal:
+        kinds = journal.targets
+    if len(kinds) != 1 or 0 in kinds:
+        return None
+    from ..regressor import Regressor
+
+    return Regressor(_bundle(options), options.file, targets=next(iter(kinds)), readonly=True)
 
 
 def _forget(options: argparse.Namespace) -> int:

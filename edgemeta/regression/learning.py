@@ -123,14 +123,18 @@ def _squares(batch: _Batch) -> Floats:
 def _checked(tasks: Sequence[Task]) -> list[tuple[Floats, Floats]]:
     """Features with one (n, p), and targets (n, k), of tasks that are alike. Raises InputError."""
     found: list[tuple[Floats, Floats]] = []
+    try:
+        tasks = list(tasks)
+    except TypeError:
+        raise InputError(f"tasks are a list of pairs, not {type(tasks).__name__}") from None
     for number, task in enumerate(tasks):
         try:
             given, targets = task
             z, y = np.asarray(given, dtype=np.float64), np.asarray(targets)
         except (TypeError, ValueError) as error:
             raise InputError(f"task {number}: a pair of arrays Z (n, D) and Y (n, k): {error}") from None
-        if z.ndim != 2 or not len(z) or not np.isfinite(z).all():
-            raise InputError(f"task {number}: Z is finite and of shape (n, D), not {z.shape}")
+        if z.ndim != 2 or not z.size or not y.size or not np.isfinite(z).all():
+            raise InputError(f"task {number}: Z is finite and of shape (n, D), not {z.shape}, and Y is not empty")
         if found and z.shape[1] != found[0][0].shape[1] - 1:
             raise InputError(f"task {number}: embeddings of {z.shape[1]} numbers, and others before it")
         outputs = found[0][1].shape[1] if found else y.shape[1] if y.ndim == 2 else 1

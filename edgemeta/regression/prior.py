@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import OptionError
+from ..errors import InputError, OptionError
+from ..options import as_count
 from .targets import LARGEST, Floats
 
 Task = tuple[NDArray[np.floating], NDArray[np.floating]]
@@ -74,11 +75,16 @@ class RegressionPrior:
         """The prior under which background tasks are the most likely, (Z (n, D), Y (n, k)) each; n may differ.
 
         Use embeddings as `Regressor.embed` gives them. rounds: the most steps; it stops where they gain nothing.
-        Raises InputError.
+        Raises InputError, OptionError.
         """
         from .learning import learn
 
-        return cls(*learn(tasks, rounds)[:3])
+        rounds = as_count(rounds, "rounds")
+        try:
+            with np.errstate(over="raise", divide="raise", invalid="raise"):
+                return cls(*learn(tasks, rounds)[:3])
+        except (OptionError, FloatingPointError, np.linalg.LinAlgError) as error:
+            raise InputError(f"no prior can be learned from tasks with numbers of such a size: {error}") from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a file of arrays, .npz without pickle."""

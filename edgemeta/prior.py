@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .errors import DataError, LabelError, OptionError
 from .labels import check_label
 from .normalisation import NORM_SLACK, to_float
-from .options import as_count, check_positive
+from .options import check_positive
 
 if TYPE_CHECKING:
     from .journal import ExampleId, Journal
@@ -69,17 +69,6 @@ class PriorClasses:
     def dim(self) -> int:
         """D, the length of a mean."""
         return int(self.means.shape[1])
-
-    def combined(self, label: str, count: int, mean: Floats) -> Floats:
-        """The best estimate (D,) of a user's class mean from `count` examples (0 too) of mean (D,).
-
-        Raises OptionError for a label that is none of the prior's.
-        """
-        if label not in self.labels:
-            raise OptionError(f"'{label!a}' is no prior class")
-        prior, count = self.means[self.labels.index(label)].astype(np.float64), as_count(count, "count", least=0)
-        share = count / (count + self.kappa)
-        return np.asarray(share * mean + (1.0 - share) * prior if count else prior, dtype=np.float64)
 
 
 def _checked_means(means: object, count: int) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from bench_drift import autoregressive
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgemeta import Learner
 from edgemeta.distributions import beta_share, f_tail
 from edgemeta.drift import DriftWatch, _Chain, _projection
 from edgemeta.errors import InputError, OptionError
@@ -271,3 +272,35 @@ class TestF:
         rng = np.random.default_rng(0)
         for upper, lower, x in zip(*10 ** rng.uniform(-0.5, 2.5, (2, 200)), 10 ** rng.uniform(-1, 2, 200), strict=True):
             assert f_tail(x, upper, lower) == pytest.approx(stats.f.sf(x, upper, lower), rel=1e-8, abs=1e-290)
+
+
+class TestLearner:
+    def test_predictions_are_the_stream(self, rng):
+        learner = Learner(dim=8)
+        assert learner.drift is None
+        with pytest.raises(OptionError, match="no baseline"):
+            learner.watch(rng.normal(size=(3, 8)))
+        learner.learn_many(np.eye(8)[:2], ["a", "b"])
+        usual = np.array([1.0, 0, 0, 0, 0, 0, 0, 0]) + 0.3 * rng.normal(size=(600, 8))
+        state = learner.baseline(usual, rate=1.0)
+        assert (state.frames, state.alarms, state.distance) == (0, 0, None)
+        learner.predict_many(usual[:40])
+        learner.predict(usual[40])
+        learner.watch(usual[41:100])
+        assert learner.drift.frames == 100 and learner.drift.alarms == 0
+        changed = usual[:200] + np.array([0, 1.0, 0, 0, 0, 0, 0, 0])
+        noticed = [i for i, frame in enumerate(changed) if (learner.predict(frame), learner.drift.alarm)[1]]
+        assert noticed and noticed[0] < 80
+        assert learner.drift.alarms == len(noticed)
+
+    def test_a_bad_baseline_keeps_the_old_one(self, rng):
+        learner = Learner(dim=8)
+        learner.baseline(rng.normal(size=(300, 8)))
+        with pytest.raises(InputError, match="too short"):
+            learner.baseline(rng.normal(size=(9, 8)))
+        with pytest.raises(OptionError, match="rate"):
+            learner.baseline(rng.normal(size=(300, 8)), rate=0)
+        assert learner.watch(rng.normal(size=(5, 8))).frames == 5
+        before = learner.nbytes
+        learner.watch(rng.normal(size=(2000, 8)))
+        assert learner.nbytes == before

@@ -569,35 +569,3 @@ def test_readonly_learner_refuses_to_learn(tmp_path: Path):
         with pytest.raises(JournalReadOnlyError):
             reader.learn(vectors(1)[0], "b")
         assert reader.predict(vectors(1)[0]).label == "a"
-
-
-class TestDrift:
-    def test_predictions_are_the_stream(self, rng):
-        learner = Learner(dim=8)
-        assert learner.drift is None
-        with pytest.raises(OptionError, match="no baseline"):
-            learner.watch(rng.normal(size=(3, 8)))
-        learner.learn_many(np.eye(8)[:2], ["a", "b"])
-        usual = np.array([1.0, 0, 0, 0, 0, 0, 0, 0]) + 0.3 * rng.normal(size=(600, 8))
-        state = learner.baseline(usual, rate=1.0)
-        assert (state.frames, state.alarms, state.distance) == (0, 0, None)
-        learner.predict_many(usual[:40])
-        learner.predict(usual[40])
-        learner.watch(usual[41:100])
-        assert learner.drift.frames == 100 and learner.drift.alarms == 0
-        changed = usual[:200] + np.array([0, 1.0, 0, 0, 0, 0, 0, 0])
-        noticed = [i for i, frame in enumerate(changed) if (learner.predict(frame), learner.drift.alarm)[1]]
-        assert noticed and noticed[0] < 80
-        assert learner.drift.alarms == len(noticed)
-
-    def test_a_bad_baseline_keeps_the_old_one(self, rng):
-        learner = Learner(dim=8)
-        learner.baseline(rng.normal(size=(300, 8)))
-        with pytest.raises(InputError, match="too short"):
-            learner.baseline(rng.normal(size=(9, 8)))
-        with pytest.raises(OptionError, match="rate"):
-            learner.baseline(rng.normal(size=(300, 8)), rate=0)
-        assert learner.watch(rng.normal(size=(5, 8))).frames == 5
-        before = learner.nbytes
-        learner.watch(rng.normal(size=(2000, 8)))
-        assert learner.nbytes == before

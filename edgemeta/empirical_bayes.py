@@ -22,7 +22,7 @@ def prior_weight(prior: PriorClasses, taught: Statistics, *, sealed: bool) -> fl
     counts, sums = taught.counts, taught.sums
     within, free = prior.within, taught.total - len(counts)
     if not sealed and free > 0:
-        scatter = taught.squares - sum(float(sums[label] @ sums[label]) / counts[label] for label in counts)
+        scatter = taught.squares - sum(float(sums[label] @ sums[label]) / counts[label] for label in sorted(counts))
         within = (STRENGTH * within + max(scatter, 0.0)) / (STRENGTH + free)
     between, classes = STRENGTH * prior.between, 0
     for label, mean in zip(prior.labels, prior.means, strict=True):

@@ -158,7 +158,8 @@ def _evaluated(what: str) -> tuple[Any, Callable[[str], Learner], int, int]:
     bundle = Bundle.open(what)
     return (
         bundle_embed(Learner(bundle)),
-        lambda head: Learner(bundle, head=head),
+        # Prior classes are none of an episode's.
+        lambda head: Learner(bundle, head=head, prior=False),
         bundle.input.height,
         bundle.input.width,
     )

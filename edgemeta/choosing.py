@@ -1,15 +1,20 @@
 """What `head="auto"` comes to: a fixed rule over examples left out.
 
 1. While fewer than half of the classes (or fewer than two) have two independent examples, there is nothing to leave
-   out: the bundle's own head, or for embeddings that the user brings ridge with a lambda of 0.3 mean squares.
+   out: the bundle's own head, or for embeddings that the user brings ridge with a lambda of 0.3 mean squares. All
+   classes are counted as the power of two below.
 2. Then, with a bundle, still its own head, for the backbone was trained together with it; for embeddings that the user
    brings shrinkage LDA, which with its shrinkage near 1 is the nearest mean and learns the shape of the classes as
    they show it. (On background data no other head was better from two shots on; DESIGN.md.)
-3. From five independent examples in half of the classes on, another candidate (LDA, centred means, ridge with lambda by
-   leaving out) takes its place if its left-out confidences are less surprised by the labels, by more than `RELEVANT`
-   and by more than `CLEARLY` standard errors of the paired difference, each class weighed alike. Leaving out judges
-   heads at fewer examples than there are, where simple heads look better than they are; and heads that are equal must
-   not take turns.
+3. From five independent examples in three quarters of the classes on, another candidate (LDA, centred means, ridge with
+   lambda by leaving out) takes its place if its left-out confidences are less surprised by the labels, by more than
+   `RELEVANT` and by more than `CLEARLY` standard errors of the paired difference, each class weighed alike. Leaving out
+   judges heads at fewer examples than there are, where simple heads look better than they are.
+
+Heads that are equal must not take turns, and no margin alone prevents that. So step 3 goes by stages: it is decided on
+the first 5 examples of each class, then on the first 10 of those that have so many, 20, 40 (512 in all), and what was
+chosen at one stage stays at the next unless another is clearly better there. Between two stages new examples decide
+nothing. It is the one answer that the order of teaching can change, and only between heads that are near each other.
 
 Examples sealed by `budget=` cannot be left out: then it is the bundle's own head, or centred means, which need nothing
 but sums. With a bundle's prior classes it is the bundle's own head.
@@ -25,9 +30,10 @@ from .heads.base import Floats, leave_out_as_new
 from .heads.ridge import Ridge
 from .sample import Sample
 
-CLEARLY = 3.0
+CLEARLY = 4.0
 RELEVANT = 0.05  # nats; where every head is nearly always right, tiny differences are sure, and of no use
 ENOUGH = 5  # independent examples; with three, leaving out chose worse heads than LDA on background data
+SHARE = 0.75  # of the classes; a class just begun is never more than a quarter
 
 
 @dataclass(frozen=True)
@@ -48,45 +54,43 @@ def auto_for(own: Head | None) -> Auto:
     return Auto(Ridge(lambda_=0.3, relative=True, temperature=12.0), make_head("lda"), make_head("centred"))
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A head as it will be solved (lambda found), and the factor of its scores in the confidences."""
+def choose(auto: Auto, sample: Sample | None, stages: list[Sample]) -> Head:
+    """The head for a taught set of which `sample` can be left out, and its `Taught.stages`."""
+    if sample is None or not sample.covers(2) or sample.facts.prior is not None:
+        return auto.default
+    head = auto.reference
+    for stage in stages:
+        head = _clearly_best(auto, head, stage)
+    return head
 
-    head: Head
-    temperature: float
 
-
-def choose(head: Head | Auto, sample: Sample | None) -> Choice:
-    """The head and the temperature for a taught set of which `sample` can be left out."""
-    first = head.default if isinstance(head, Auto) else head
+def temperature(head: Head, sample: Sample | None) -> float:
+    """The factor of the head's scores in the confidences, fitted to the sample if it says enough."""
     if sample is None or not sample.covers(2):
-        return Choice(first, first.temperature)
-    if isinstance(head, Auto) and sample.facts.prior is None:
-        first = _clearly_best(head, sample) if sample.covers(ENOUGH) else head.reference
-    return Choice(first, _temperature(first, leave_out_as_new(first, sample.facts), sample))
+        return head.temperature
+    return _fitted(head, leave_out_as_new(head, sample.facts), sample)
 
 
-def _clearly_best(auto: Auto, sample: Sample) -> Head:
-    losses = _losses(auto.reference, sample)
-    best, most = auto.reference, 0.0
-    for candidate in _others(auto, sample):
+def _clearly_best(auto: Auto, incumbent: Head, sample: Sample) -> Head:
+    """The incumbent, or the head that takes its place. Ridge is pinned to the lambda that the sample speaks for."""
+    pinned = Ridge(lambda_=None).pinned(sample.facts)
+    if isinstance(incumbent, Ridge) and incumbent not in (auto.default, auto.reference):
+        incumbent = pinned  # it is still ridge, and this stage knows more of lambda
+    losses = _losses(incumbent, sample)
+    best, most = incumbent, 0.0
+    heads: list[Head] = [auto.default, make_head("lda"), make_head("centred"), pinned]
+    for candidate in [head for i, head in enumerate(heads) if head not in [incumbent, *heads[:i]]]:
         gain, error = sample.mean(losses - _losses(candidate, sample))
         if gain > RELEVANT and gain - CLEARLY * error > most:
             best, most = candidate, gain - CLEARLY * error
     return best
 
 
-def _others(auto: Auto, sample: Sample) -> list[Head]:
-    """The candidates beside the reference. Ridge is pinned to the lambda that the sample speaks for."""
-    heads: list[Head] = [auto.default, make_head("lda"), make_head("centred"), Ridge(lambda_=None).pinned(sample.facts)]
-    return [head for i, head in enumerate(heads) if head not in [auto.reference, *heads[:i]]]
-
-
 def _losses(head: Head, sample: Sample) -> Floats:
     """How surprising the label of each example (N,) is to the others, under the best temperature."""
     scores = head.leave_out(sample.facts)
-    return surprise(scores, sample.facts.examples()[1], _temperature(head, scores, sample))
+    return surprise(scores, sample.facts.examples()[1], _fitted(head, scores, sample))
 
 
-def _temperature(head: Head, scores: Floats, sample: Sample) -> float:
+def _fitted(head: Head, scores: Floats, sample: Sample) -> float:
     return fit_temperature(scores, sample.facts.examples()[1], head.temperature, sample.weights * sample.worth)

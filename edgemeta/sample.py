@@ -1,17 +1,20 @@
-"""The examples that a learner judges itself by: few, whatever was taught, and the same in any order of teaching.
+"""The examples that a learner judges itself by: few, whatever was taught, and a function of the taught set alone.
 
-Leaving out costs more than solving, so it reads a bounded sample: of each class the cells with the smallest hashes, a
-cell being what one group taught of one class, and of each cell one example. Frames of one burst are near-duplicates
-and say little more than one of them. Hashes follow from ids, labels and group names alone, so the sample is a pure
-function of the taught set; and as a set grows, a new example is less and less often among the smallest.
+Leaving out costs more than solving, so it reads a bounded sample. It takes cells, a cell being what one group taught of
+one class, and of each cell one example: frames of one burst are near-duplicates and say little more than one of them.
+
+Two samples serve two ends. What is measured (confidences, the limit of the unknown) comes from cells at random: those
+whose embeddings have the smallest hashes, so it is the same in any order of teaching. What is decided (the head) comes
+from the oldest cells, 5, 10, 20, ... of each class: a choice that was made stays until a class has doubled.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,63 +27,114 @@ from .journal.state import Entry
 # Examples of a sample at most, and how many a class has at least where they would not suffice for all.
 MOST, A_CLASS = 512, 4
 
-_Row = tuple[int, int, ExampleId]  # hash of the cell, hash of the example, its id
+
+class _Row(NamedTuple):
+    """An example by hash. Rows of one cell share `order` and `cell`."""
+
+    order: int
+    cell: int
+    rank: int  # of the embedding
+    id: ExampleId
+
+
+class _Ranked:
+    """The examples of one class: by hash, and by age (counter, journal)."""
+
+    def __init__(self) -> None:
+        self.rows: list[_Row] = []
+        self.ages: list[tuple[int, bytes, int]] = []
+        self.cells: Counter[int] = Counter()
+
+    def add(self, rows: list[_Row]) -> None:
+        if len(rows) == 1:
+            insort(self.rows, rows[0])
+            insort(self.ages, _age(rows[0]))
+        else:
+            self.rows = sorted(self.rows + rows)
+            self.ages = sorted(self.ages + [_age(row) for row in rows])
+        self.cells.update(row.cell for row in rows)
+
+    def remove(self, row: _Row) -> None:
+        del self.rows[bisect_left(self.rows, row)]
+        del self.ages[bisect_left(self.ages, _age(row))]
+        self.cells[row.cell] -= 1
+        if not self.cells[row.cell]:
+            del self.cells[row.cell]
+
+    def smallest(self, most: int) -> list[ExampleId]:
+        """One example of each of the `most` cells with the smallest hashes."""
+        at, found = 0, list[ExampleId]()
+        while at < len(self.rows) and len(found) < most:
+            row = self.rows[at]
+            found.append(row.id)
+            at = bisect_left(self.rows, (row.order, row.cell + 1), at)
+        return found
+
+    def oldest(self, most: int) -> list[ExampleId]:
+        """The first example of each of the `most` oldest cells."""
+        found: dict[int, ExampleId] = {}
+        for counter, journal, cell in self.ages:
+            if len(found) == most:
+                break
+            found.setdefault(cell, ExampleId(journal, counter))
+        return list(found.values())
 
 
 class Sketch:
-    """Every live example, ranked by hash within its class."""
+    """Every live example, ranked within its class. Examples come with their embeddings, int32 (N, D)."""
 
-    def __init__(self, live: Mapping[ExampleId, Entry]) -> None:
-        self._rows: dict[str, list[_Row]] = {}
-        self._cells: dict[str, Counter[int]] = {}
-        for example, entry in live.items():
-            row = _ranked(example, entry)
-            self._rows.setdefault(entry.label, []).append(row)
-            self._cells.setdefault(entry.label, Counter())[row[0]] += 1
-        for rows in self._rows.values():
-            rows.sort()
+    def __init__(self) -> None:
+        self._classes: dict[str, _Ranked] = {}
 
-    def add(self, example: ExampleId, entry: Entry) -> None:
-        row = _ranked(example, entry)
-        insort(self._rows.setdefault(entry.label, []), row)
-        self._cells.setdefault(entry.label, Counter())[row[0]] += 1
+    def add(self, examples: Sequence[tuple[ExampleId, Entry]], embeddings: NDArray[np.int32]) -> None:
+        rows: dict[str, list[_Row]] = {}
+        for (example, entry), embedding in zip(examples, embeddings, strict=True):
+            rows.setdefault(entry.label, []).append(_row(example, entry, embedding))
+        for label, members in rows.items():
+            self._classes.setdefault(label, _Ranked()).add(members)
 
-    def remove(self, example: ExampleId, entry: Entry) -> None:
-        row, rows, cells = _ranked(example, entry), self._rows[entry.label], self._cells[entry.label]
-        del rows[bisect_left(rows, row)]
-        cells[row[0]] -= 1
-        if not cells[row[0]]:
-            del cells[row[0]]
-        if not rows:
-            del self._rows[entry.label], self._cells[entry.label]
+    def remove(self, examples: Sequence[tuple[ExampleId, Entry]], embeddings: NDArray[np.int32]) -> None:
+        for (example, entry), embedding in zip(examples, embeddings, strict=True):
+            self._classes[entry.label].remove(_row(example, entry, embedding))
+            if not self._classes[entry.label].rows:
+                del self._classes[entry.label]
 
     def cells(self) -> dict[str, int]:
         """How many cells each class has."""
-        return {label: len(cells) for label, cells in self._cells.items()}
+        return {label: len(ranked.cells) for label, ranked in self._classes.items()}
 
-    def smallest(self, label: str, most: int) -> list[ExampleId]:
-        """One example of each of the `most` cells of a class with the smallest hashes."""
-        rows, at = self._rows[label], 0
-        found: list[ExampleId] = []
-        while at < len(rows) and len(found) < most:
-            found.append(rows[at][2])
-            at = bisect_left(rows, (rows[at][0] + 1,), at)
-        return found
-
-    def choose(self) -> dict[str, list[ExampleId]]:
-        """The sample: examples of each class that has at least two cells, for what stands alone cannot be left out.
+    def at_random(self) -> list[ExampleId]:
+        """The sample by hash: of each class that has at least two cells, for what stands alone cannot be left out.
 
         All of them, or where those are too many the same number a class, a power of two: so that one class more seldom
         changes what the others show.
         """
-        several = {label: len(cells) for label, cells in self._cells.items() if len(cells) > 1}
-        if sum(several.values()) <= MOST:
-            return {label: self.smallest(label, count) for label, count in sorted(several.items())}
+        several = {label: count for label, count in self.cells().items() if count > 1}
         labels = sorted(several)
+        if sum(several.values()) <= MOST:
+            return self._of(labels, [several[label] for label in labels])
         if A_CLASS * len(labels) > MOST:
-            labels = sorted(sorted(labels, key=_hash_text)[: MOST // A_CLASS])
+            labels = sorted(sorted(labels, key=lambda label: _hash(label.encode()))[: MOST // A_CLASS])
         each = 1 << (MOST // len(labels)).bit_length() - 1
-        return {label: self.smallest(label, each) for label in labels}
+        return self._of(labels, [each] * len(labels))
+
+    def _of(self, labels: Iterable[str], most: Iterable[int]) -> list[ExampleId]:
+        return [i for label, each in zip(labels, most, strict=True) for i in self._classes[label].smallest(each)]
+
+    def by_age(self, least: int) -> Iterator[list[ExampleId]]:
+        """The samples by age: of each class with at least `least` cells the oldest `least`; then twice as many where
+        there are so many, and so on while there is room. Of too many classes the oldest.
+        """
+        able = {label: count for label, count in self.cells().items() if count >= least}
+        labels = sorted(able, key=lambda label: self._classes[label].ages[0])[: MOST // least]
+        oldest = [self._classes[label].oldest(min(able[label], MOST)) for label in labels]
+        most = least
+        while any(len(members) >= most for members in oldest):
+            stage = [i for members in oldest for i in members[: _doubled(least, min(len(members), most))]]
+            if len(stage) > MOST:
+                break
+            yield stage
+            most *= 2
 
 
 @dataclass(frozen=True)
@@ -98,12 +152,15 @@ class Sample:
 
     @property
     def worth(self) -> float:
-        return 1.0 / float(self.weights @ self.weights)
+        return worth(self.weights)
 
-    def covers(self, cells: int) -> bool:
-        """Whether at least two classes, and half of all, have so many cells: few must not speak for many."""
-        able = int((self.cells >= cells).sum())
-        return able >= 2 and 2 * able >= len(self.cells)
+    def covers(self, cells: int, share: float = 0.5) -> bool:
+        """Whether at least two classes, and this share of all, have so many cells: few must not speak for many.
+
+        All are counted as the power of two below, so that classes that come and grow in turn cannot make it alternate.
+        """
+        able, all_of_them = int((self.cells >= cells).sum()), 1 << len(self.cells).bit_length() - 1
+        return able >= 2 and able >= share * all_of_them
 
     def mean(self, values: Floats) -> tuple[float, float]:
         """The mean of values (N,) over classes, and its standard error."""
@@ -119,13 +176,26 @@ def weigh(y: NDArray[np.int64], classes: int) -> Floats:
     return weights
 
 
-def _ranked(example: ExampleId, entry: Entry) -> _Row:
-    rank = _hash(example.journal + example.counter.to_bytes(8, "little"))
-    return (_hash_text(entry.group) if entry.group else rank), rank, example
+def worth(weights: Floats) -> float:
+    """How many values of equal weight have a mean as sure as that with these weights, which sum to 1."""
+    return 1.0 / float(weights @ weights)
 
 
-def _hash_text(text: str) -> int:
-    return _hash(text.encode())
+def _doubled(least: int, most: int) -> int:
+    """The largest of `least`, 2 `least`, 4 `least`, ... that is at most `most`."""
+    return least << (most // least).bit_length() - 1
+
+
+def _row(example: ExampleId, entry: Entry, embedding: NDArray[np.int32]) -> _Row:
+    rank = _hash(embedding.tobytes())
+    if entry.group:
+        cell = _hash(entry.group.encode())
+        return _Row(cell, cell, rank, example)
+    return _Row(rank, _hash(example.journal + example.counter.to_bytes(8, "little")), rank, example)
+
+
+def _age(row: _Row) -> tuple[int, bytes, int]:
+    return row.id.counter, row.id.journal, row.cell
 
 
 def _hash(data: bytes) -> int:

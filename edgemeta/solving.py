@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .choosing import ENOUGH, Auto, Choice, choose
+from .choosing import ENOUGH, SHARE, Auto, choose, temperature
 from .heads import Head, Solution
 from .heads.base import Floats
 from .taught import Taught
@@ -50,7 +50,8 @@ class Solver:
     ) -> None:
         """sealing: examples will be sealed (`budget=`), and "auto" shall not change when that begins."""
         self.head, self.rate, self.background, self._sealing = head, rate, background, sealing
-        self._judged: tuple[object, Choice] | None = None
+        self._chosen: tuple[object, Head] | None = None
+        self._fitted: tuple[object, float] | None = None
 
     def plain(self, taught: Taught | None = None) -> Head:
         """The head that is named, or what "auto" comes to while nothing can be left out."""
@@ -61,23 +62,35 @@ class Solver:
     def solve(self, taught: Taught) -> Solved:
         """Raises HeadError."""
         sample = taught.sample()
-        choice = self._choice(taught, sample)
-        facts = taught.facts(choice.head)
+        head = self._head(taught, sample)
+        facts, temperature = taught.facts(head), self._temperature(head, taught, sample)
         strangeness = None
         if self.rate is not None:
-            strangeness = measure(self.rate, choice.head, facts, sample, self.background)
-        return Solved(choice.head, choice.head.solve(facts), choice.temperature, strangeness)
+            strangeness = measure(self.rate, head, facts, sample, self.background)
+        return Solved(head, head.solve(facts), temperature, strangeness)
 
     def strangeness(self, head: Head, taught: Taught) -> Strangeness:
         """How strange inputs are to a taught set, without a limit."""
         return measure(None, head, taught.facts(head), taught.sample(), None)
 
-    def _choice(self, taught: Taught, sample: Sample | None) -> Choice:
+    def _head(self, taught: Taught, sample: Sample | None) -> Head:
+        if not isinstance(self.head, Auto) or self._sealing or taught.sealed:
+            return self.plain(taught)
+        stages = taught.stages(ENOUGH, SHARE)
         # The numbers of examples in all change with each; what matters of them does not.
-        key: object = (taught.sealed, None if sample is None else (sample.ids, sample.covers(2), sample.covers(ENOUGH)))
-        if taught.prior is not None:
-            key = None  # its weight moves with every example
-        if key is None or self._judged is None or self._judged[0] != key:
-            head = self.plain(taught) if self._sealing or taught.sealed else self.head
-            self._judged = key, choose(head, sample)
-        return self._judged[1]
+        key = _key(sample, 2)[1], tuple(s.ids for s in stages), taught.prior is None
+        if self._chosen is None or self._chosen[0] != key:
+            self._chosen = key, choose(self.head, sample, stages)
+        return self._chosen[1]
+
+    def _temperature(self, head: Head, taught: Taught, sample: Sample | None) -> float:
+        key = head, _key(sample, 2)
+        # The weight of prior classes moves with every example.
+        if self._fitted is None or self._fitted[0] != key or taught.prior is not None:
+            self._fitted = key, temperature(head, sample)
+        return self._fitted[1]
+
+
+def _key(sample: Sample | None, cells: int) -> tuple[object, bool]:
+    """What a judgement on a sample hangs on."""
+    return (None, False) if sample is None else (sample.ids, sample.covers(cells))

@@ -31,15 +31,15 @@ class Taught:
     def __init__(self, journal: Journal, prior: PriorClasses | None = None) -> None:
         self.journal, self.prior = journal, prior
         self.statistics = Statistics(journal.dim)
-        self._sketch: Sketch | None = None
-        self._sample: Sample | None = None
+        self._sketch = Sketch()
+        self._samples: dict[int, Sample] = {}
         self.fold()
 
     def fold(self) -> None:
         """Start from nothing and add everything that is live: the definition of the statistics."""
         self.statistics = Statistics(self.journal.dim)
-        self._sketch = self._sample = None
-        self._add(list(self.journal.live), 1)
+        self._sketch, self._samples = Sketch(), {}
+        self._add(list(self.journal.live))
         for seal in self.journal.seals.values():
             self._add_seal(seal, 1)
 
@@ -48,13 +48,8 @@ class Taught:
         if change.reset:
             self.fold()
             return
-        if self._sketch is not None:
-            for example in change.added:
-                self._sketch.add(example, self.journal.live[example])
-            for example, entry in change.removed:
-                self._sketch.remove(example, entry)
         # Adding first keeps a class that a relabelling empties and fills from being dropped between.
-        self._add(list(change.added), 1)
+        self._add(list(change.added))
         for seal in change.seals_added:
             self._add_seal(seal, 1)
         self._remove(change)
@@ -64,28 +59,43 @@ class Taught:
             self.statistics.drop_moment()
 
     @property
-    def sketch(self) -> Sketch:
-        """Every live example, ranked by hash. Made when first asked for, and kept up from then on."""
-        if self._sketch is None:
-            self._sketch = Sketch(self.journal.live)
-        return self._sketch
-
-    @property
     def sealed(self) -> bool:
         """Whether examples were sealed into sums."""
         return bool(self.journal.seals)
 
     def sample(self) -> Sample | None:
-        """The examples to leave out; None where no class has two independent ones, or some were sealed."""
-        chosen = {} if self.sealed else self.sketch.choose()
+        """The examples to leave out for what is measured; None where no class has two independent ones.
+
+        With sealed examples, those that are still there: less was left out then, so it errs on the careful side.
+        """
+        return self._sampled(0, self._sketch.at_random())
+
+    def stages(self, least: int, share: float) -> list[Sample]:
+        """The examples to leave out for what is decided: the first `least` of each class, twice as many, ...
+
+        A stage is there once this share of the classes has so many.
+        """
+        found: list[Sample] = []
+        for number, chosen in enumerate(self._sketch.by_age(least)):
+            sample = self._sampled(number + 1, chosen)
+            if sample is None or not sample.covers(least << number, share):
+                break
+            found.append(sample)
+        return found
+
+    def _sampled(self, name: int, chosen: list[ExampleId]) -> Sample | None:
         if not chosen:
             return None
-        ids = tuple(sorted(example for members in chosen.values() for example in members))
-        cells = np.array(list(self.sketch.cells().values()), dtype=np.int64)
-        if self._sample is not None and self._sample.ids == ids and self.prior is None:
-            self._sample = replace(self._sample, cells=cells)
-            return self._sample
-        labels = self._with_prior(chosen)
+        ids, kept = tuple(chosen), self._samples.get(name)
+        cells = np.array(list(self._sketch.cells().values()), dtype=np.int64)
+        if kept is None or kept.ids != ids or self.prior is not None:
+            self._samples[name] = self._make_sample(ids, cells)
+        else:
+            self._samples[name] = replace(kept, cells=cells)
+        return self._samples[name]
+
+    def _make_sample(self, ids: tuple[ExampleId, ...], cells: NDArray[np.int64]) -> Sample:
+        labels = self._with_prior({self.journal.live[i].label for i in ids})
         z, y = self._read(ids, {label: i for i, label in enumerate(labels)})
         groups, counts, sums = self._groups_of(ids), np.bincount(y, minlength=len(labels)), self._zeros(len(labels))
         np.add.at(sums, y, z)
@@ -99,8 +109,7 @@ class Taught:
             lambda: groups,
             prior=self._prior(labels),
         )
-        self._sample = Sample(facts, weigh(y, len(labels)), cells, ids)
-        return self._sample
+        return Sample(facts, weigh(y, len(labels)), cells, ids)
 
     def facts(self, head: Head) -> Facts:
         """What `head` solves from. Raises HeadError when what it needs was sealed away, or it can use no prior."""
@@ -118,7 +127,7 @@ class Taught:
             cache(self._groups),
             single=not self.sealed,
             prior=self._prior(labels),
-            cells=lambda: sum(self.sketch.cells().values()),
+            cells=lambda: sum(self._sketch.cells().values()),
         )
 
     def _check(self, head: Head) -> None:
@@ -192,15 +201,18 @@ class Taught:
             for part in (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))
         ]
 
-    def _add(self, ids: list[ExampleId], sign: int) -> None:
+    def _add(self, ids: list[ExampleId]) -> None:
         for part, q20 in self._chunks(ids):
-            self._by_label([self.journal.live[i].label for i in part], q20, sign)
+            entries = [self.journal.live[i] for i in part]
+            self._by_label([entry.label for entry in entries], q20, 1)
+            self._sketch.add(list(zip(part, entries, strict=True)), q20)
 
     def _remove(self, change: Change) -> None:
         for start in range(0, len(change.removed), CHUNK):
             part = change.removed[start : start + CHUNK]
             q20 = self.journal.removed_embeddings([entry for _, entry in part])
             self._by_label([entry.label for _, entry in part], q20, -1)
+            self._sketch.remove(part, q20)
 
     def _by_label(self, labels: list[str], q20: NDArray[np.int32], sign: int) -> None:
         names = np.array(labels, dtype=object)

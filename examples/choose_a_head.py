@@ -13,10 +13,11 @@ With C classes, N examples and D dimensions:
 | `neighbours` | a plain baseline; classes of several kinds | all examples | N D |
 
 `auto` begins with the bundle's own head (`ridge` for embeddings that you bring). Once half of the classes have two
-independent examples it is still the bundle's, or `lda` for embeddings that you bring. From five on another takes its
-place where examples left out speak for it clearly. The choice follows from what is taught alone, each class and each
-burst weighed alike, so a class just begun changes nothing; confidences are fitted to the examples left out in the same
-way. With `budget=` it keeps to heads that need nothing but sums.
+independent examples it is still the bundle's, or `lda` for embeddings that you bring. With the fifth example of each
+class another takes its place where examples left out speak for it clearly, and again with the tenth, the twentieth and
+so on, so that heads near each other do not take turns. The choice follows from what is taught alone, each class and
+each burst weighed alike; confidences are fitted to examples left out in the same way. With `budget=` it keeps to heads
+that need nothing but sums.
 """
 
 from edgemeta import Learner, make_head

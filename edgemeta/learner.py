@@ -89,10 +89,10 @@ class Learner(Teaching):
         into their class's sums first, where those are smaller: from 3 examples of a class on, and for a head that
         needs the moment from about D. Sealing rewrites the journal as `compact` does, so undo takes back what was
         learned after it but no call before.
-        unknown: the share of inputs of known classes that may be rejected, 0.05 for instance, so that what resembles
+        unknown: the share of inputs of known classes that may be rejected, 0.001 to 0.5, so that what resembles
         nothing taught gets the label None; None rejects nothing. How far that is follows from the taught examples left
-        out, and while those are too few (19 independent ones for 0.05) from the bundle's background, or from
-        `background` with dim=.
+        out, and while those are too few (19 independent ones for 0.05; sealed ones do not count) from the bundle's
+        background, or from `background` with dim=.
         prior: False leaves out the named classes that a bundle may ship.
         variant, providers, threads: which graph of the bundle runs, on what, with how many threads.
 
@@ -106,9 +106,9 @@ class Learner(Teaching):
         if bundle is not None and not isinstance(bundle, Bundle):
             bundle = Bundle.open(bundle, sha256=sha256)
         self._embedder = Embedder(bundle, dim, normalisation, variant, providers, threads)
-        self._solver = Solver(
-            _choose_head(head, bundle), check_rate(unknown), _background(background, bundle), sealing=budget is not None
-        )
+        known = _background(background, bundle)
+        rate = check_rate(unknown, known)
+        self._solver = Solver(_choose_head(head, bundle), rate, known, sealing=budget is not None)
         plain = self._solver.plain()
         if budget is not None and plain.needs == "examples":
             raise OptionError(f"head {plain.name} needs every example, so budget= cannot seal any")
@@ -268,7 +268,8 @@ class Learner(Teaching):
         """How far each input is from everything taught, (N,): the squared distance to the nearest class mean, by the
         head's norm, times n / (n + 1) for a mean of n examples. Raises NotTaughtError.
 
-        Needs no `unknown=`; `Prediction.novelty` is this number over the limit.
+        Needs no `unknown=`; `Prediction.novelty` is this number over the limit. While the limit is the background's,
+        the norm is Euclidean under LDA too.
         """
         with self._lock:
             solved = self._solve()
@@ -391,7 +392,7 @@ def _choose_head(head: str | Head, bundle: Bundle | None) -> Head | Auto:
 
 def _background(given: Background | None, bundle: Bundle | None) -> Background | None:
     if bundle is None:
-        if given is not None and not hasattr(given, "threshold"):
+        if given is not None and (isinstance(given, type) or not hasattr(given, "threshold")):
             raise OptionError(f"background is a Background, as measure_background gives it, not {given!r}")
         return given
     if given is not None:

@@ -5,10 +5,11 @@ itself off, so that E||z - m||^2 = sigma^2 (1 + 1 / n) for a new example of the 
 LDA that of the shrunk covariance (Mahalanobis, as Lee, Lee, Lee, Shin 2018), else Euclidean.
 
 The limit is a jackknife (Barber, Candes, Ramdas, Tibshirani 2021, section 1.2): u of each example with its own group
-left out, pooled over the classes; of N such values the (1 - rate)(N + 1)-th smallest, between two of them by
-interpolation. A new example of a taught class then exceeds it with a probability near `rate`. With fewer than
-1 / rate - 1 values the bundle's background says how far examples lie from means of so many shots (Euclidean), and
-without one nothing can be said.
+left out, pooled over the classes, each class alike; of N such values the (1 - rate)(N + 1)-th smallest, between two of
+them by interpolation. A new example of a taught class then exceeds it with a probability near `rate`. Where classes are
+of unequal size, N there is what the weighted values are worth, and the largest value has to do where that is too few.
+With fewer than 1 / rate - 1 values the bundle's background says how far examples lie from means of so many shots
+(Euclidean), and without one nothing can be said.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .heads.base import Floats
 from .heads.lda import LDA
 from .heads.leaving import Folds
 from .heads.means import Euclidean
+from .sample import MOST, worth
 
 if TYPE_CHECKING:
     from .background import Background
@@ -51,12 +53,15 @@ class Strangeness:
         return far
 
 
-def check_rate(rate: object) -> float | None:
-    """`unknown=`: None, or a share above 0 and at most one half. Raises OptionError."""
+def check_rate(rate: object, background: Background | None) -> float | None:
+    """`unknown=`: None, or a share from 0.001 (the rarest that a background has) to 0.5; without a background at least
+    0.002, for a sample never has more than 512 examples. Raises OptionError."""
     if rate is None:
         return None
-    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.floating)) or not 0.0 < rate <= 0.5:
-        raise OptionError(f"unknown is the share of known inputs that may be rejected, above 0 to 0.5, not {rate!r}")
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.floating)) or not 0.001 <= rate <= 0.5:
+        raise OptionError(f"unknown is the share of known inputs that may be rejected, 0.001 to 0.5, not {rate!r}")
+    if background is None and (MOST + 1) * rate < 1.0:
+        raise OptionError(f"unknown={rate!r} needs a background; without one it is 0.002 to 0.5")
     return float(rate)
 
 
@@ -64,31 +69,50 @@ def measure(
     rate: float | None, head: Head, facts: Facts, sample: Sample | None, background: Background | None
 ) -> Strangeness:
     """How strange inputs are for a taught set, and the limit for a `rate` (None: no limit)."""
-    lda = head if isinstance(head, LDA) and sample is not None else None
-    left = np.empty(0) if sample is None else left_out(lda, sample.facts)
-    factors = facts.weighed[1] / (facts.weighed[1] + 1.0)
-    if rate is None or len(left) + 1 >= 1.0 / rate - 1e-9:
-        metric = lda.metric(sample.facts) if lda is not None and sample is not None else None
-        return Strangeness(facts.means, factors, metric, None if rate is None else quantile(left, rate))
     limit = None
-    if background is not None:
-        shots = len(facts.counts) / float((1.0 / np.maximum(facts.weighed[1], 1.0)).sum())
-        limit = background.threshold(shots, len(facts.labels), rate)
-    return Strangeness(facts.means, factors, None, limit)
+    if rate is not None:
+        left, weights = (np.empty(0), np.empty(0)) if sample is None else left_out(head, sample)
+        if len(left) + 1.0 >= 1.0 / rate - 1e-9:
+            limit = quantile(left, rate, weights)
+        elif background is not None:
+            return _by_background(background, facts, rate)
+    metric = head.metric(sample.facts) if isinstance(head, LDA) and sample is not None else None
+    return Strangeness(facts.means, _factors(facts), metric, limit)
 
 
-def left_out(lda: LDA | None, facts: Facts) -> Floats:
-    """u of each example without its group, by the head's norm; of those whose class is still there."""
+def _by_background(background: Background, facts: Facts, rate: float) -> Strangeness:
+    shots = len(facts.counts) / float((1.0 / np.maximum(facts.weighed[1], 1.0)).sum())
+    limit = background.threshold(shots, len(facts.labels), rate)
+    return Strangeness(facts.means, _factors(facts), None, limit)
+
+
+def _factors(facts: Facts) -> Floats:
+    return facts.weighed[1] / (facts.weighed[1] + 1.0)
+
+
+def left_out(head: Head, sample: Sample) -> tuple[Floats, Floats]:
+    """u of each example without its group, by the head's norm, and the weights of these, which sum to 1: each class
+    alike. Of those whose class is still there without the group."""
+    facts = sample.facts
     _, y = facts.examples()
     folds = Folds(y, facts.groups(), facts.counts, None if facts.prior is None else facts.prior.counts)
-    far = (Euclidean() if lda is None else lda).leave_out_distances(facts)
+    far = (head if isinstance(head, LDA) else Euclidean()).leave_out_distances(facts)
     known = ~folds.gone[np.arange(len(y)), y]
-    left: Floats = (far * np.where(folds.gone, 1.0, folds.worth / (folds.worth + 1.0)))[known].min(axis=1)
-    return np.maximum(left, 0.0)
+    left: Floats = (far * np.where(folds.gone, 1.0, folds.worth / (folds.worth + 1.0)))[known].min(
+        axis=1, initial=np.inf
+    )
+    weights = sample.weights[known]
+    return np.maximum(left, 0.0), weights / weights.sum() if len(weights) else weights
 
 
-def quantile(values: Floats, rate: float) -> float:
-    """The (1 - rate)(N + 1)-th smallest of N values, interpolated; needs N + 1 >= 1 / rate."""
-    order = np.sort(values)
-    at = min((1.0 - rate) * (len(order) + 1.0), float(len(order))) - 1.0
-    return float(np.interp(at, np.arange(len(order)), order))
+def quantile(values: Floats, rate: float, weights: Floats | None = None) -> float:
+    """The (1 - rate)(N + 1)-th smallest of N values, interpolated, at most the largest.
+
+    weights (N,), which sum to 1: N is then what they are worth, and a value's place the weight up to its middle.
+    """
+    order = np.argsort(values)
+    if weights is None:
+        weights = np.full(len(values), 1.0 / len(values))
+    count = worth(weights)
+    places = (np.cumsum(weights[order]) - 0.5 * weights[order]) * count + 0.5  # 1 to N for equal weights
+    return float(np.interp((1.0 - rate) * (count + 1.0), places, values[order]))

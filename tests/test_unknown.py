@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from small_bundle import DIM, SIDE, small_bundle
+from test_auto import sample_of
 from test_heads import facts_of
 
 from edgemeta import Learner, make_head
@@ -130,6 +131,27 @@ class TestPrediction:
         learner.learn(x[0] * 1.01 + 0.01, "c0")  # the nineteenth
         assert learner.predict(-x[0]).novelty is not None
 
+    def test_sealing_keeps_the_limit(self, rng):
+        """What is left singly says it: the limit does not vanish, and does not come to reject what is known."""
+        centres, x, labels, _ = cloud(rng, 2, 200, spread=0.2)
+        for options in ({"head": "euclidean"}, {"head": "lda"}, {}):
+            learner = Learner(dim=24, unknown=0.05, budget=40, **options)
+            order = rng.permutation(len(x))
+            learner.learn_many(x[order][:200], [labels[i] for i in order[:200]])
+            for i in order[200:300]:
+                learner.learn(x[i], labels[i])
+            assert learner.journal.seals
+            found = learner.predict_many(x[order[300:]])
+            assert all(p.novelty is not None for p in found)
+            assert np.mean([p.label is None for p in found]) < 0.2
+            assert learner.predict(-centres[0] - centres[1]).label is None
+
+    def test_rare_rates_are_refused_at_once_where_nothing_could_say_them(self):
+        for rate, background in ((0.001, None), (0.0009, "glyphs")):
+            with pytest.raises(OptionError):
+                Learner(background, dim=None if background else 4, unknown=rate)
+        assert Learner("glyphs", unknown=0.001).labels == ()
+
     def test_without_it_nothing_changes(self, rng):
         _, x, labels, _ = cloud(rng, 3, 10)
         plain, asked = Learner(dim=24), Learner(dim=24, unknown=0.05)
@@ -213,10 +235,22 @@ class TestLeftOut:
             over = [rng.exponential() > quantile(rng.exponential(size=count), rate) for _ in range(4000)]
             assert abs(np.mean(over) - rate) < 0.012
 
+    def test_weights_make_each_class_count_alike(self, rng):
+        """120 of one class and 20 of another that lies twice as far: the limit is for both alike."""
+        over = np.zeros(2)
+        for _ in range(2000):
+            values = np.append(rng.exponential(size=120), 2 * rng.exponential(size=20))
+            weights = np.append(np.full(120, 0.5 / 120), np.full(20, 0.5 / 20))
+            over += rng.exponential(size=2) * [1, 2] > quantile(values, 0.1, weights)
+        assert abs(over.mean() / 2000 - 0.1) < 0.015
+        equal = np.arange(1.0, 41.0)
+        assert quantile(equal, 0.1) == quantile(equal, 0.1, np.full(40, 1 / 40)) == pytest.approx(0.9 * 41)
+
     def test_values_of_one_example_more(self, rng):
         z = rng.normal(size=(12, 5)) / 8
         y = np.repeat([0, 1], 6)
-        left = left_out(None, facts_of(z, y))
+        left, weights = left_out(make_head("euclidean"), sample_of(z, y))
+        np.testing.assert_allclose(weights, 1 / 12)
         mean = (z[:6].sum(0) - z[0]) / 5
         other = z[6:].mean(0)
         expected = min(np.square(z[0] - mean).sum() * 5 / 6, np.square(z[0] - other).sum() * 6 / 7)

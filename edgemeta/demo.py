@@ -35,7 +35,7 @@ class Row:
 
 def run(bundle: str, *, draws: int, seed: int, as_json: bool) -> list[Row]:
     """The whole demo; prints as it goes, or only the figures as JSON."""
-    learner = Learner(bundle)
+    learner = Learner(bundle, prior=False)  # prior classes of a bundle are no digits, here and below
     assert learner.bundle is not None
     data = Digits().load()
     say = (lambda *_: None) if as_json else print
@@ -77,7 +77,7 @@ def measure(learner: Learner, raw: NDArray[Any], data: LabelledImages, shots: in
     for draw_number in range(draws):
         support = draw_support(data, shots, seed, draw_number)
         rest = np.setdiff1d(np.arange(len(data)), support)
-        with Learner(learner.bundle) as fresh:
+        with Learner(learner.bundle, prior=False) as fresh:
             started = time.perf_counter()
             fresh.learn_many(raw[support], list(names[support]))
             fresh.solution()
@@ -122,7 +122,7 @@ def _show_one(bundle: str, data: LabelledImages, seed: int) -> None:
     rng = np.random.default_rng(seed)
     support = draw_support(data, 5, seed, 0)
     shown = int(rng.choice(np.setdiff1d(np.arange(len(data)), support)))
-    with Learner(bundle) as learner:
+    with Learner(bundle, prior=False) as learner:
         learner.learn_many(list(data.pixels[support]), [data.classes[i] for i in data.labels[support]])
         image, truth = data.pixels[shown], data.classes[data.labels[shown]]
         prediction = learner.predict(image)
@@ -132,7 +132,7 @@ def _show_one(bundle: str, data: LabelledImages, seed: int) -> None:
             f"it is a {truth!r}. 5 examples of each digit were taught."
         )
         went = learner.forget(prediction.label)
-        with Learner(bundle) as never:
+        with Learner(bundle, prior=False) as never:
             others = [i for i in support if data.classes[data.labels[i]] != prediction.label]
             never.learn_many(list(data.pixels[others]), [data.classes[data.labels[i]] for i in others])
             same = _same_bits(learner, never)

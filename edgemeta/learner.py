@@ -18,14 +18,14 @@ from .embedder import Embedder
 from .errors import HeadError, JournalWriteError, NotFoundError, NotTaughtError, OptionError
 from .heads import Head, Solution, make_head
 from .inputs import one, several
-from .journal import Change, ExampleId, NewExample
+from .journal import Change, ExampleId, Journal, NewExample
 from .journal.opening import Sync, check_sync
 from .labels import check_label
 from .normalisation import Normalisation, to_float
 from .options import as_count
 from .prediction import Prediction
 from .solving import Solved, Solver
-from .taught import Taught
+from .taught import Taught, check_seals
 from .teaching import Teaching, as_id, spread
 from .terminal import printable
 from .unknown import check_rate
@@ -121,7 +121,8 @@ class Learner(Teaching):
         try:
             self._taught = Taught(self._journal, bundle.prior if bundle is not None and prior else None)
             if self._taught.statistics.counts or self._taught.prior is not None:
-                self._taught.facts(self._solver.plain(self._taught))  # raises now, not at the first prediction
+                # Raises now, not at the first prediction.
+                self._taught.facts(self._solver.plain(sealed=self._taught.sealed))
         except BaseException:
             self._journal.close()
             raise
@@ -345,6 +346,10 @@ class Learner(Teaching):
         self._solved = None
         self._taught.apply(change)
         return change
+
+    def _check_other(self, other: Journal) -> None:
+        if other.seals:
+            check_seals(self._solver.plain(sealed=True), other.seals.values())
 
     def _make_room(self, coming: int) -> None:
         """Seal the oldest examples before `coming` new ones, so that undo can still take those back."""

@@ -95,7 +95,8 @@ def prior_from_journal(journal: str | os.PathLike[str] | Journal) -> PriorClasse
     as many examples as a class has. Where users cannot be told from noise, because none gave several examples of a
     class or no class has two users, a warning says so and that kappa is taken to be 1: the prior is one example.
 
-    Raises DataError for an empty journal, sealed examples, and examples that do not vary; JournalError, LabelError.
+    Raises DataError for an empty journal, sealed examples, and examples that do not vary; JournalError
+    (JournalMismatchError for the journal of a `Regressor`), LabelError.
     """
     from .journal import Journal
 
@@ -114,6 +115,9 @@ class _Users(NamedTuple):
 
 
 def _prior(journal: Journal) -> PriorClasses:
+    from .journal.opening import check_targets
+
+    check_targets(str(journal.path or "the journal"), set(journal.targets), 0)
     if journal.seals:
         raise DataError("examples were sealed into sums (budget=), and a prior needs each with its group")
     members: dict[str, dict[object, list[ExampleId]]] = {}

@@ -53,11 +53,11 @@ class Solver:
         self._chosen: tuple[object, Head] | None = None
         self._fitted: tuple[object, float] | None = None
 
-    def plain(self, taught: Taught | None = None) -> Head:
-        """The head that is named, or what "auto" comes to while nothing can be left out."""
+    def plain(self, *, sealed: bool = False) -> Head:
+        """The head that is named, or what "auto" comes to while nothing can be left out. sealed: some are."""
         if not isinstance(self.head, Auto):
             return self.head
-        return self.head.sealed if self._sealing or (taught is not None and taught.sealed) else self.head.default
+        return self.head.sealed if self._sealing or sealed else self.head.default
 
     def solve(self, taught: Taught) -> Solved:
         """Raises HeadError."""
@@ -75,7 +75,7 @@ class Solver:
 
     def _head(self, taught: Taught, sample: Sample | None) -> Head:
         if not isinstance(self.head, Auto) or self._sealing or taught.sealed:
-            return self.plain(taught)
+            return self.plain(sealed=taught.sealed)
         stages = taught.stages(ENOUGH, SHARE)
         # The numbers of examples in all change with each; what matters of them does not.
         key = _key(sample, 2)[1], tuple(s.ids for s in stages), taught.prior is None

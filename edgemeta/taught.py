@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -131,13 +131,7 @@ class Taught:
         )
 
     def _check(self, head: Head) -> None:
-        if head.needs == "moment" and any(not seal.has_moment for seal in self.journal.seals.values()):
-            raise HeadError(
-                f"head {head.name} needs the second moment, and examples were sealed without it; "
-                "use head='cosine' or 'euclidean', or teach again with the head named from the start"
-            )
-        if head.needs == "examples" and self.sealed:
-            raise HeadError(f"head {head.name} as it is set needs every example, and some were sealed; use another")
+        check_seals(head, self.journal.seals.values())
         if head.needs != "sums" and self.prior is not None:
             raise HeadError(
                 f"head {head.name} cannot use the bundle's prior classes; use head='euclidean', 'cosine' or 'centred', "
@@ -225,6 +219,17 @@ class Taught:
         moment = None if packed is None else unpack(packed, self.journal.dim)
         squares = 0.0 if moment is None else float(np.trace(moment))
         self.statistics.add_sums(seal.label, seal.count, seal.total, squares, moment, sign)
+
+
+def check_seals(head: Head, seals: Collection[Seal]) -> None:
+    """Raises HeadError when what `head` needs was sealed away."""
+    if head.needs == "moment" and any(not seal.has_moment for seal in seals):
+        raise HeadError(
+            f"head {head.name} needs the second moment, and examples were sealed without it; "
+            "use head='cosine' or 'euclidean', or teach again with the head named from the start"
+        )
+    if head.needs == "examples" and seals:
+        raise HeadError(f"head {head.name} as it is set needs every example, and some were sealed; use another")
 
 
 def unpack(packed: NDArray[np.float64], dim: int) -> NDArray[np.float64]:

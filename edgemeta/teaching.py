@@ -47,12 +47,14 @@ class Teaching:
         """Take over what another one, or the journal at a path, was taught, its forgetting included.
 
         Returns how many examples came. Merging twice changes nothing. Raises JournalMismatchError for another
-        backbone or another kind of targets, MergeError.
+        backbone or another kind of targets, MergeError, HeadError where examples were sealed that the head needs. Then
+        nothing has changed.
         """
         if isinstance(other, Teaching):
             # Always in the same order: two that merge each other at once must not wait for each other.
             first, second = sorted((self, other), key=id)
             with first._lock, second._lock:
+                self._check_other(other._journal)
                 return _came(self._follow(self._journal.merge(other._journal)))
         with self._lock:
             journal = self._open(as_path(other, "a journal"), "call", readonly=True)

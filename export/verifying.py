@@ -101,7 +101,7 @@ def _bundle_accuracy(bundle: Bundle, variant: str, spec: str, ways: int, shots: 
     data = open_source(spec, part="evaluation").load(bundle.input.height, bundle.input.width)
     with Learner(bundle, variant=variant) as learner:
         embed = bundle_embed(learner)
-        return evaluate(embed, lambda: Learner(bundle), data, ways=ways, shots=shots, episodes=episodes)
+        return evaluate(embed, lambda: Learner(bundle, prior=False), data, ways=ways, shots=shots, episodes=episodes)
 
 
 def _source(bundle: Bundle, checkpoint: Path) -> CheckpointModel:
@@ -126,4 +126,4 @@ def _torch_accuracy(
     bundle: Bundle, model: CheckpointModel, spec: str, ways: int, shots: int, episodes: int
 ) -> Accuracy:
     data = open_source(spec, part="evaluation").load(model.config.size, model.config.size)
-    return evaluate(model.embed, lambda: Learner(bundle), data, ways=ways, shots=shots, episodes=episodes)
+    return evaluate(model.embed, lambda: Learner(bundle, prior=False), data, ways=ways, shots=shots, episodes=episodes)

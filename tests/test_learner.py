@@ -318,6 +318,21 @@ def test_a_head_whose_needs_were_sealed_away_raises(tmp_path):
             Learner(dim=16, head=head, budget=5)
 
 
+@pytest.mark.parametrize("head", ["ridge", "neighbours"])
+def test_what_the_head_cannot_use_is_not_merged(tmp_path, head):
+    sealed = Learner(dim=16, journal=tmp_path / "s.learned", head="cosine", budget=2)
+    for i in range(20):
+        sealed.learn(vectors(1, i, 16)[0], "a")
+    learner = Learner(dim=16, head=head)
+    learner.learn(vectors(1, 99, 16)[0], "b")
+    for other in (sealed, tmp_path / "s.learned"):
+        with pytest.raises(HeadError, match="sealed"):
+            learner.merge(other)
+        assert learner.predict(vectors(1, 99, 16)[0]).label == "b" and learner.labels == ("b",)
+    other = Learner(dim=16, head="cosine")
+    assert other.merge(sealed) == 20 and other.labels == ("a",)
+
+
 def test_threads_teach_and_ask_at_once(learner):
     learner.learn(vectors(1)[0], "t0")
     errors: list[Exception] = []

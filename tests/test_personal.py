@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from small_bundle import DIM, small_bundle
 
 from edgemeta import Bundle, Learner
+from edgemeta.bundle import rewrite_bundle
+from edgemeta.cli import main
 from edgemeta.empirical_bayes import STRENGTH, prior_weight
 from edgemeta.errors import HeadError, NotTaughtError
 from edgemeta.prior import PriorClasses
@@ -45,6 +49,24 @@ def test_the_mean_is_the_posterior(bundle, rng, head):
     expected = (learner.embed(x).sum(0) + kappa * bundle.prior.means[1].astype(np.float64)) / (3 + kappa)
     np.testing.assert_allclose(facts.means[1], expected, rtol=1e-12)
     np.testing.assert_allclose(facts.means[0], bundle.prior.means[0].astype(np.float64), rtol=1e-12)
+
+
+def test_episodes_and_the_demo_do_not_meet_the_factory_classes(tmp_path, rng, capsys):
+    """`eval`, `verify --data` and `demo` say the same of a bundle with prior classes that lie all over."""
+    plain = Bundle.open("glyphs")
+    means = (rng.normal(size=(40, plain.dim)) / plain.dim**0.5 * 0.9).astype(np.float32)
+    prior = PriorClasses(tuple(f"{i:02d}" for i in range(40)), means, 0.4, 0.1)
+    with_prior = str(rewrite_bundle(plain, tmp_path / "p.edgemeta", prior=prior).path)
+    said = []
+    for name in ("glyphs", with_prior):
+        for command in (
+            ["eval", name, "--data", "digits", "--ways", "5", "--shots", "1", "--episodes", "10", "--json"],
+            ["verify", name, "--data", "digits", "--json"],
+            ["demo", "--bundle", name, "--draws", "1", "--json"],
+        ):
+            assert main(command) == 0
+            said.append(re.findall(r'"accuracy": ([0-9.]+)', capsys.readouterr().out))
+    assert said[:3] == said[3:] and all(said)
 
 
 def test_forgetting_returns_to_the_factory(bundle, rng):

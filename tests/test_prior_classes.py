@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from small_bundle import small_bundle
 
-from edgemeta.bundle import Bundle
+from edgemeta import Regressor
+from edgemeta.bundle import Bundle, HeadRecipe
 from edgemeta.cli import main
 from edgemeta.errors import DataError, JournalMissingError, LabelError, OptionError
 from edgemeta.journal import Journal, NewExample
@@ -273,6 +274,8 @@ def test_what_is_assumed_is_said_in_one_line(desk, capsys):
         (["small.edgemeta", "torn.learned", "--out", "new.edgemeta"], "torn.learned"),
         (["other.edgemeta", "x.learned", "--out", "new.edgemeta"], "embeddings of 16 numbers"),
         (["none.edgemeta", "x.learned", "--out", "new.edgemeta"], "no bundle"),
+        (["small.edgemeta", "numbers.learned", "--out", "new.edgemeta"], "was taught to predict 1 number"),
+        (["ridge.edgemeta", "x.learned", "--out", "new.edgemeta"], "the bundle's head is ridge"),
         (["small.edgemeta", "x.learned", "--out", "new"], "new.edgemeta"),
         (["small.edgemeta", "x.learned", "--out", "none/new.edgemeta"], "cannot be written"),
     ],
@@ -280,6 +283,9 @@ def test_what_is_assumed_is_said_in_one_line(desk, capsys):
 def test_bad_input_is_one_clear_line_and_status_2(desk, capsys, arguments, message):
     bundle = Bundle.open("small.edgemeta")
     small_bundle(desk / "other.edgemeta", seed=9)
+    small_bundle(desk / "ridge.edgemeta", head=HeadRecipe("ridge", 1.0, 1.0))
+    with Regressor(bundle, desk / "numbers.learned") as regressor:
+        regressor.learn_many(np.eye(DIM), np.arange(DIM))
     fill(desk / "one.learned", bundle, [("a", "g", np.eye(DIM)[0])])
     with Journal.open(desk / "empty.learned", embedding_id=bundle.embedding_id, dim=bundle.dim):
         pass

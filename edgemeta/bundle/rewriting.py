@@ -36,7 +36,7 @@ def rewrite_bundle(
     path = Path(as_path(path, "a bundle"))
     new_background = bundle.background if isinstance(background, str) and background == "keep" else background
     new_prior = bundle.prior if isinstance(prior, str) and prior == "keep" else prior
-    check_optional(new_background, new_prior, bundle.dim)
+    check_optional(new_background, new_prior, bundle.dim, bundle.head.name)
     manifest = bundle.manifest._replace(background=None, prior=None)
     if new_background is not None:
         manifest = manifest._replace(background=BackgroundRecord(new_background.classes, new_background.source))

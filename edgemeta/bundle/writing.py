@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..background import Background
 from ..errors import BundleDamagedError, BundleError, OptionError
+from ..heads import make_head
 from ..normalisation import Normalisation
 from ..prior import PriorClasses
 from ..terminal import printable
@@ -65,7 +66,7 @@ def write_bundle(
     bundle can hold, BundleDamagedError for a graph that is refused, BundleError when the disk refuses.
     """
     _check_arrays(input, normalisation, embedding_id, golden_inputs, golden_outputs)
-    check_optional(background, prior, golden_outputs.shape[1])
+    check_optional(background, prior, golden_outputs.shape[1], head.name)
     for variant, graph in variants:
         graph_checks.check_graph(variant.runtime, graph, variant.member)
     n, dim = normalisation, golden_outputs.shape[1]
@@ -122,13 +123,16 @@ def pack(manifest: Manifest, contents: Mapping[str, bytes]) -> io.BytesIO:
     return buffer
 
 
-def check_optional(background: Background | None, prior: PriorClasses | None, dim: int) -> None:
+def check_optional(background: Background | None, prior: PriorClasses | None, dim: int, head: str) -> None:
+    """Whether both are what they are said to be, and fit a bundle. Raises OptionError."""
     if background is not None and not isinstance(background, Background):
         raise OptionError(f"background is a Background, not {type(background).__name__}")
     if prior is not None and not isinstance(prior, PriorClasses):
         raise OptionError(f"prior is a PriorClasses, not {type(prior).__name__}")
     if prior is not None and prior.dim != dim:
         raise OptionError(f"the prior's means have {prior.dim} numbers; the bundle's embeddings have {dim}")
+    if prior is not None and make_head(head).needs != "sums":
+        raise OptionError(f"the bundle's head is {head}, which cannot use prior classes; they go with the means heads")
 
 
 def _check_arrays(

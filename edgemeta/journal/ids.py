@@ -80,6 +80,12 @@ class RangeSet:
         """The set of these ids, runs coalesced."""
         return cls(Range(each.journal, each.counter, 1) for each in ids)
 
+    def copy(self) -> RangeSet:
+        """Another set of the same ids."""
+        twin = RangeSet()
+        twin._bounds = {journal: list(bounds) for journal, bounds in self._bounds.items()}
+        return twin
+
     def add(self, new: Range) -> None:
         """Put a range in; ranges that touch become one."""
         bounds = self._bounds.setdefault(new.journal, [])

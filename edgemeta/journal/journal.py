@@ -12,8 +12,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import (
-    EdgemetaError,
-    JournalMismatchError,
     JournalMissingError,
     JournalReadOnlyError,
     JournalWriteError,
@@ -31,7 +29,7 @@ from .history import take_back
 from .ids import MAX_COUNTER, ExampleId, RangeSet, new_uuid
 from .merge import unite
 from .new import NewExample, check_example
-from .opening import Recovered, Sync, check_options, check_targets, create, refused
+from .opening import Recovered, Sync, check_backbone, check_options, check_targets, create, refused
 from .reading import Reading
 from .scan import Scan, Tail, damaged, read_header
 from .state import Change, State, follow
@@ -53,7 +51,7 @@ class Journal(Reading):
         self._unusable: str | None = None  # why nothing can be written until the journal is opened again
         self._own = False  # whether the current uuid may give ids in this session
         self._tail: Tail | None = None
-        self._load()
+        self._load(store, header)
 
     # ---- opening and closing
 
@@ -112,12 +110,8 @@ class Journal(Reading):
                 create(store, embedding_id, dim, sync != "call")
                 made = True
             header = read_header(store)
-            if embedding_id is not None and (header.embedding_id, header.dim) != (embedding_id, dim):
-                raise JournalMismatchError(
-                    f"{printable(store.name)} holds embeddings of {header.dim} numbers of the backbone "
-                    f"{header.embedding_id.hex()[:12]}; this one is {embedding_id.hex()[:12]} with {dim}. Open it "
-                    "with the bundle it was taught with, or `edgemeta relearn` if its inputs were kept"
-                )
+            if embedding_id is not None and dim is not None:
+                check_backbone(store.name, header, embedding_id, dim)
             journal = cls(store, header, sync, readonly, targets)
             if not readonly:
                 journal._begin(made)
@@ -126,21 +120,21 @@ class Journal(Reading):
             raise
         return journal
 
-    def _load(self) -> None:
-        """Read everything. Sets the state only when all of it made sense."""
-        header, size = self._header, self._store.size()
-        state, scan = State(header), Scan(self._store, header, HEADER_SIZE, size)
+    def _load(self, store: Store, header: Header) -> None:
+        """Read everything in `store`. Takes it over only when all of it made sense."""
+        size = store.size()
+        state, scan = State(header), Scan(store, header, HEADER_SIZE, size)
         for _ in follow(state, scan):
             pass
-        tail, self._mended = self._judge(scan), False
-        while tail is not None and (flip := mend_transaction(self._store, header, scan.end, state.number)) is not None:
+        tail, mended = self._judge(scan), False
+        while tail is not None and (flip := mend_transaction(store, header, scan.end, state.number)) is not None:
             self._warn(f"a flipped bit in byte {flip.offset} was corrected")
-            scan, self._mended = Scan(self._store, header, scan.end, size, state.number), True
+            scan, mended = Scan(store, header, scan.end, size, state.number), True
             for _ in follow(state, scan):
                 pass
             tail = self._judge(scan)
-        check_targets(self._store.name, state.targets, self._targets)
-        self._tail = tail
+        check_targets(store.name, state.targets, self._targets)
+        self._store, self._header, self._mended, self._tail = store, header, mended, tail
         self._state, self._end = state, scan.end
         self.recovered = None
         if self._tail is not None:
@@ -156,7 +150,7 @@ class Journal(Reading):
         tail = scan.tail() if scan.end < limit or limit < scan.header.base else None
         if tail is not None and scan.end < tail.durable:
             why = f"bytes that were written and synced (up to byte {tail.durable}) cannot be read"
-            raise damaged(self._store, scan.end, why)
+            raise damaged(scan.store, scan.end, why)
         return tail
 
     def _warn(self, what: str) -> None:
@@ -296,26 +290,43 @@ class Journal(Reading):
         )
 
     def reload(self) -> Change:
-        """Take in what another process wrote since. Nothing to do for a writer."""
+        """Take in what another process wrote since. Nothing to do for a writer.
+
+        Raises JournalError for what cannot be read or is another kind of journal; then nothing has changed.
+        """
         self._check_open()
         if not self.readonly:
             return Change()
-        size = self._store.size()
-        if self._store.renewed() or size < self._end:
-            self._header = read_header(self._store)
-            self._load()
+        fresh = self._store.renewed()
+        if fresh is not None or self._store.size() < self._end:
+            self._replace(fresh)
             return Change(reset=True)
-        change, scan = Change(), Scan(self._store, self._header, self._end, size, self._state.number)
-        try:
-            for each in follow(self._state, scan):
-                change = change.then(each)
-            self._judge(scan)
-            check_targets(self._store.name, self._state.targets, self._targets)
-        except EdgemetaError:
-            self._end = self._store.size() + 1  # the state is half of something: read all of it next time
-            raise
-        self._end = scan.end
+        size = self._store.size()
+        if size == self._end:
+            return Change()
+        # On a copy: what makes no sense may show only after half of it was taken in.
+        state = self._state.copy()
+        change, scan = Change(), Scan(self._store, self._header, self._end, size, state.number)
+        for each in follow(state, scan):
+            change = change.then(each)
+        self._judge(scan)
+        check_targets(self._store.name, state.targets, self._targets)
+        self._state, self._end = state, scan.end
         return change
+
+    def _replace(self, fresh: Store | None) -> None:
+        """Read all of another file that has this one's name (or of this one, where that was cut)."""
+        old, store = self._store, fresh or self._store
+        try:
+            header = read_header(store)
+            check_backbone(store.name, header, self._header.embedding_id, self._header.dim)
+            self._load(store, header)
+        except BaseException:
+            if fresh is not None:
+                fresh.close()
+            raise
+        if fresh is not None:
+            old.close()
 
     def sync(self) -> None:
         """Return when everything is durable. Raises JournalWriteError; then open the journal again."""
@@ -384,8 +395,7 @@ class Journal(Reading):
         return before - self._end
 
     def _reread(self) -> None:
-        self._header = read_header(self._store)
-        self._load()
+        self._load(self._store, read_header(self._store))
         self._state.synced, self._own = self._end, True
 
     def _refused(self, error: OSError) -> JournalWriteError:

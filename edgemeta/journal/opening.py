@@ -45,6 +45,16 @@ def check_sync(sync: str) -> None:
         raise OptionError(f"sync: one of {', '.join(SYNCS)}, not {sync!r}")
 
 
+def check_backbone(name: str, header: Header, embedding_id: bytes, dim: int) -> None:
+    """Raises JournalMismatchError where a journal is of another backbone."""
+    if (header.embedding_id, header.dim) != (embedding_id, dim):
+        raise JournalMismatchError(
+            f"{printable(name)} holds embeddings of {header.dim} numbers of the backbone "
+            f"{header.embedding_id.hex()[:12]}; this one is {embedding_id.hex()[:12]} with {dim}. Open it "
+            "with the bundle it was taught with, or `edgemeta relearn` if its inputs were kept"
+        )
+
+
 def check_targets(name: str, found: set[int], wanted: int | None) -> None:
     """Whether a journal's examples are all of the kind that is wanted. Raises JournalMismatchError.
 

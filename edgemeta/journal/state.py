@@ -6,6 +6,7 @@ per live example its id, label, group and offset; the arrays stay in the file.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -82,6 +83,14 @@ class State:
         self.targets: set[int] = set()
         self._uuids = {header.uuid: header.uuid}
         self._texts: dict[str, str] = {}
+
+    def copy(self) -> State:
+        """Another state that can go on from here."""
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, (dict, list, set, RangeSet)):
+                setattr(twin, name, value.copy())
+        return twin
 
     def apply(self, transaction: Transaction) -> Change:
         """Take one transaction. Raises Nonsense where it contradicts what went before; then drop this state."""

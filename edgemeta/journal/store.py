@@ -65,8 +65,8 @@ class Store(Protocol):
     def settle(self) -> None:
         """Write what was corrected."""
 
-    def renewed(self) -> bool:
-        """For a reader: whether the file was replaced by another; if so the other is read from now on."""
+    def renewed(self) -> Store | None:
+        """For a reader: the file that took the place of this one, opened, or None."""
 
     def close(self) -> None:
         """Give back what is held. Once more does nothing."""
@@ -111,8 +111,8 @@ class MemoryStore:
     def settle(self) -> None:
         pass
 
-    def renewed(self) -> bool:
-        return False
+    def renewed(self) -> Store | None:
+        return None
 
     def close(self) -> None:
         pass
@@ -327,19 +327,14 @@ class FileStore:
         with contextlib.suppress(OSError):  # only root can give a file away
             os.fchown(fd, info.st_uid, info.st_gid)
 
-    def renewed(self) -> bool:
+    def renewed(self) -> Store | None:
         mine = os.fstat(self._fd)
         try:
             named = os.stat(self.name)
         except OSError:
-            return False
-        if (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino):
-            return False
-        old = self._fd
-        self._open()
-        os.close(old)
-        self._corrected.clear()
-        return True
+            return None
+        same = (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
+        return None if same else FileStore(self.name, readonly=True)
 
     def close(self) -> None:
         fds, self._fd, self._lock = (self._fd, self._lock), -1, -1

@@ -18,6 +18,7 @@ from edgemeta.errors import (
     JournalDamagedError,
     JournalError,
     JournalLockedError,
+    JournalMismatchError,
     JournalMissingError,
     JournalReadOnlyError,
     JournalWriteError,
@@ -178,11 +179,32 @@ def test_reload_meets_damage(path):
         bad = bytearray(good)
         bad[at + 30] ^= 1
         path.write_bytes(bad)
-        with pytest.raises(JournalDamagedError):
-            reader.reload()
+        for _ in range(2):
+            with pytest.raises(JournalDamagedError):
+                reader.reload()
+            assert reader.labels == ("a",) and len(reader.embeddings(reader.live)) == 1
         path.write_bytes(good)
-        assert reader.reload().reset
+        assert len(reader.reload().added) == 2
         assert reader.labels == ("a", "b", "c")
+
+
+def test_what_cannot_be_reloaded_leaves_a_reader_as_it_was(path, tmp_path):
+    """Another file under the same name, damaged, of another backbone, or cut off in the middle."""
+    with open_journal(path) as writer:
+        writer.append([new("a", 1), new("b", 2)])
+    with Journal.peek(path) as reader:
+        kept = content(reader)
+        other = tmp_path / "other"
+        Journal.open(other, embedding_id=bytes(32), dim=5).close()
+        damaged = bytearray(path.read_bytes())
+        damaged[20] ^= 255
+        for bad, error in ((other.read_bytes(), JournalMismatchError), (bytes(damaged), JournalDamagedError)):
+            (tmp_path / "new").write_bytes(bad)
+            os.replace(tmp_path / "new", path)
+            for _ in range(2):
+                with pytest.raises(error):
+                    reader.reload()
+                assert content(reader) == kept
 
 
 def test_readers_while_a_writer_works_and_compacts(path):

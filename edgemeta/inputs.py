@@ -62,6 +62,8 @@ def collect(xs: Any, *, channels: str, height: int | None, width: int | None) ->
     items = several(xs)
     if not len(items):
         return Inputs(None, np.zeros((0, 0)))
+    if any(isinstance(x, np.ma.MaskedArray) for x in items):
+        raise InputError("a masked array; fill in what is masked, or leave those inputs out")
     floats = [_is_embedding(x) for x in items]
     if any(floats) and not all(floats):
         raise InputError("a batch mixes images and embeddings; give them apart")

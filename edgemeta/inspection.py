@@ -84,10 +84,16 @@ def describe_journal(path: Path) -> dict[str, Any]:
             "bytes": journal.nbytes,
             "uuid": journal.uuid.hex(),
             "embedding": {"id": journal.embedding_id.hex(), "dim": journal.dim},
-            "labels": journal.counts(),
+            **_taught(journal),
             "examples": len(journal.live),
             "sealed": sum(seal.count for seal in journal.seals.values()),
         }
         if journal.recovered is not None:
             record["torn tail"] = str(journal.recovered)
         return record
+
+
+def _taught(journal: Journal) -> dict[str, Any]:
+    if journal.targets and 0 not in journal.targets:
+        return {"targets": max(journal.targets)}
+    return {"labels": journal.counts()}

@@ -259,6 +259,7 @@ class Learner(Teaching):
 
     def _solve(self) -> Solved:
         with self._lock:
+            self._journal.check_open()
             if self._solved is None:
                 if not self._taught.statistics.counts and self._taught.prior is None:
                     raise NotTaughtError("nothing is taught yet; call learn(image, label) first")

@@ -159,6 +159,7 @@ class Regressor(Teaching):
     def solution(self) -> Fit:
         """What was found (`weights` (k, D) and `bias` (k,)), solved anew after a change. Raises NotTaughtError."""
         with self._lock:
+            self._journal.check_open()
             if self._fit is None:
                 if not self._taught.total and not isinstance(self._regression, BayesianRegression):
                     raise NotTaughtError("nothing is taught yet; call learn(image, number) first")
@@ -174,6 +175,7 @@ class Regressor(Teaching):
         from .regression.report import make_report
 
         with self._lock:
+            self._journal.check_open()
             if not self._taught.total:
                 raise NotTaughtError("nothing is taught yet; call learn(image, number) first")
             return make_report(self._regression, self._taught.facts())

@@ -101,7 +101,7 @@ class Teaching:
             return bool(change.reset or change.added or change.removed)
 
     def close(self) -> None:
-        """Bring everything to the disk and give the lock back. Twice does no harm."""
+        """Bring everything to the disk and give the lock back. Twice does no harm; nothing can be asked after it."""
         with self._lock:
             self._journal.close()
 

@@ -57,6 +57,39 @@ def test_learn_predict_forget_undo_list(desk, capsys):
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"labels": {"one": 3, "zero": 3}}
 
 
+def test_numbers_from_the_command_line(desk, capsys):
+    for digit in (0, 1):
+        teach = ["learn", "n.learned", "--bundle", "small.edgemeta", "--target", f"{digit},-{digit}.5", "--group", "g"]
+        assert main([*teach, *images(digit, 0, 1, 2)]) == 0
+    assert "known now: 6 examples" in capsys.readouterr().out
+    assert main(["predict", "n.learned", *images(0, 4), *images(1, 4), "--json"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert answers[0]["mean"][0] < 0.5 < answers[1]["mean"][0] and len(answers[0]["mean"]) == 2
+    assert main(["predict", "n.learned", *images(0, 4)]) == 0
+    assert "0-4.png: Estimate(" in capsys.readouterr().out
+    assert main(["list", "n.learned", "--json"]) == 0 and main(["list", "n.learned"]) == 0
+    assert capsys.readouterr().out.splitlines() == ['{"examples": 6}', "6 examples of 2 numbers"]
+    assert main(["list", "n.learned", "--examples", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["examples"]
+    assert [row["target"] for row in rows] == [[0.0, -0.5]] * 3 + [[1.0, -1.5]] * 3 and rows[0]["group"] == "g"
+    assert main(["forget", "n.learned", "--example", rows[0]["id"]]) == 0
+    assert main(["list", "n.learned", "--examples"]) == 0 and main(["report", "n.learned"]) == 0
+    assert "1, -1.5" in capsys.readouterr().out
+    assert main(["inspect", "n.learned", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["targets"] == 2
+    for bad, said in (
+        (["learn", "n.learned", "--target", "x", "0-0.png"], "--target is a number"),
+        (["learn", "n.learned", "--target", "1", "0-0.png"], "targets=2"),
+        (["learn", "n.learned", "--target", "nan,1", "0-0.png"], "NaN"),
+        (["learn", "n.learned", "--label", "a", "0-0.png"], "Regressor"),
+        (["report", "n.learned", "--head", "lda"], "--head is for classes"),
+        (["predict", "n.learned", "--unknown", "0.05", "0-0.png"], "--unknown is for classes"),
+    ):
+        assert main(bad) == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1
+
+
 def test_forget_one_example_by_the_id_that_list_shows(desk, capsys):
     teach()
     capsys.readouterr()

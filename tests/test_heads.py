@@ -220,7 +220,9 @@ def test_lda_in_both_forms(rng, offset):
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("shape", ["wide", "tall", "collinear", "constant feature", "unequal", "identical"])
+@pytest.mark.parametrize(
+    "shape", ["wide", "tall", "collinear", "constant feature", "unequal", "identical", "one point"]
+)
 def test_hard_shapes_give_finite_answers(name, shape, rng):
     """D larger than N by 100 times and the reverse, collinear embeddings, a constant feature, one class of many."""
     counts, dim = {"wide": ([2, 2], 400), "tall": ([400, 400], 4), "unequal": ([1, 200], 6)}.get(shape, ([8, 8], 6))
@@ -232,11 +234,15 @@ def test_hard_shapes_give_finite_answers(name, shape, rng):
         z[:, 0] = 2.0
     if shape == "identical":
         z = np.where(y[:, None] == 0, np.eye(dim)[0], np.eye(dim)[1])
-    z = to_float(Normalisation(l2=False, scale=0.9 / np.linalg.norm(z, axis=1).max()).apply(z))
+    if shape == "one point":  # of one dimension, and near zero, where rounding is all there is
+        z = np.full((len(y), 1), 0.12)
+    z = to_float(
+        Normalisation(l2=False, scale=1e-3 if shape == "one point" else 0.9 / np.linalg.norm(z, axis=1).max()).apply(z)
+    )
     for head in (make_head(name), *([Ridge(lambda_=0.0), Ridge(lambda_=None)] if name == "ridge" else [])):
         facts = facts_of(z, y)
         scores = head.solve(facts).scores(z)
         assert np.isfinite(scores).all()
         assert not np.isnan(head.leave_out(facts)).any()
-        if shape != "unequal":
+        if shape not in ("unequal", "one point"):
             assert (scores.argmax(1) == y).mean() > 0.9

@@ -18,6 +18,7 @@ from edgemeta.errors import (
     DataError,
     DataMissingError,
     InputError,
+    JournalError,
     JournalMismatchError,
     NotTaughtError,
     OptionError,
@@ -54,6 +55,30 @@ def same_bits(a: Regressor, b: Regressor, probe: np.ndarray) -> bool:
     equal = (one.weights == two.weights).all() and (one.bias == two.bias).all() and (one.lambda_ == two.lambda_).all()
     pairs = zip(a.predict_many(probe), b.predict_many(probe), strict=True)
     return bool(equal) and all((p.mean == q.mean).all() and np.array_equal(p.std, q.std) for p, q in pairs)
+
+
+def test_masked_arrays_and_a_disk_that_refuses(tmp_path, rng):
+    masked = np.ma.masked_less(rng.normal(size=(6, 3)), 0.0)
+    with pytest.raises(InputError, match="masked"):
+        Regressor(dim=3).learn_many(rng.normal(size=(6, 3)), masked[:, 0])
+    for each, what in ((Learner(dim=3), "a"), (Regressor(dim=3), np.zeros(6))):
+        with pytest.raises(InputError, match="masked"):
+            each.learn_many(masked, what)
+    tasks = [(rng.normal(size=(6, 3)), rng.normal(size=(6, 1))) for _ in range(3)]
+    with pytest.raises(DataError, match="could not be written"):
+        RegressionPrior.learn(tasks).save(tmp_path / "none" / "prior.npz")
+
+
+def test_nothing_can_be_asked_of_what_was_closed():
+    learner, regressor = Learner(dim=3), Regressor(dim=3)
+    learner.learn(np.eye(3)[0], "a")
+    regressor.learn_many(np.eye(3), [1.0, 2.0, 3.0])
+    for each in (learner, regressor):
+        each.predict(np.eye(3)[0])
+        each.close()
+        for call in (each.solution, each.report, lambda each=each: each.predict(np.eye(3)[0])):
+            with pytest.raises(JournalError, match="closed"):
+                call()
 
 
 class TestExactness:

@@ -12,6 +12,7 @@ from ..errors import ImageError, JournalMissingError
 from ..journal import Journal, repair
 from ..learner import Learner
 from ..terminal import Progress, printable, table
+from . import numbers
 
 if TYPE_CHECKING:
     from ..regressor import Regressor
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add this file's commands to the parser."""
-    learn = _command(commands, "learn", _learn, "teach images of one class")
-    learn.add_argument("--label", required=True, help="the class")
+    learn = _command(commands, "learn", _learn, "teach images of one class, or what number they show")
+    what = learn.add_mutually_exclusive_group(required=True)
+    what.add_argument("--label", help="the class")
+    what.add_argument("--target", metavar="X", help="instead the number to learn, or several: 1.5,-2")
     learn.add_argument("--group", help="what belongs together, a burst of frames for instance")
     learn.add_argument("--keep", choices=["input"], help="store the fitted images too, for `relearn`")
     learn.add_argument("images", nargs="+", metavar="IMAGE")
@@ -96,6 +99,8 @@ def _learn(options: argparse.Namespace) -> int:
     for image in options.images:
         if not image or not Path(image).exists():  # before a journal is made for nothing
             raise ImageError(f"there is no image '{printable(image)}'")
+    if options.target is not None:
+        return numbers.learn(options, _bundle(options))
     with _open(options, readonly=False, keep=options.keep) as learner:
         ids = learner.learn_many(options.images, options.label, group=options.group)
         for image, example in zip(options.images, ids, strict=True):
@@ -106,6 +111,9 @@ def _learn(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    targets = numbers.numbers_in(options.file)
+    if targets:
+        return numbers.predict(options, _bundle(options), targets)
     with _open(options, readonly=True, unknown=options.unknown) as learner:
         for image, prediction in zip(options.images, learner.predict_many(options.images), strict=True):
             if options.json:
@@ -129,22 +137,16 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    with _of_numbers(options) or _open(options, readonly=True) as taught:
+    targets = numbers.numbers_in(options.file)
+    taught: Learner | Regressor
+    if targets:
+        taught = numbers.open_regressor(options, _bundle(options), targets, readonly=True)
+    else:
+        taught = _open(options, readonly=True)
+    with taught:
         found = taught.report()
         print(json.dumps(found.to_json()) if options.json else found)
     return 0
-
-
-def _of_numbers(options: argparse.Namespace) -> Regressor | None:
-    """The regressor of a journal of numbers; None for one of classes."""
-    _must_exist(options.file)
-    with Journal.peek(options.file) as journal:
-        kinds = journal.targets
-    if len(kinds) != 1 or 0 in kinds:
-        return None
-    from ..regressor import Regressor
-
-    return Regressor(_bundle(options), options.file, targets=next(iter(kinds)), readonly=True)
 
 
 def _forget(options: argparse.Namespace) -> int:
@@ -171,16 +173,21 @@ def _undo(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     with _open_bare(options.file, readonly=True) as journal:
-        counts = journal.counts()
+        counts, targets = journal.counts(), numbers.numbers_in(options.file)
         if options.json:
-            record: dict[str, Any] = {"labels": counts}
-            if options.examples:
+            record: dict[str, Any] = {"examples": len(journal.live)} if targets else {"labels": counts}
+            if options.examples and targets:
+                record["examples"] = numbers.examples(journal)
+            elif options.examples:
                 record["examples"] = [
                     {"id": str(i), "label": e.label, "group": e.group} for i, e in journal.live.items()
                 ]
             print(json.dumps(record))
         elif not counts:
             print("nothing is known")
+        elif targets:
+            said = f"{len(journal.live)} examples of {targets} number{'s' if targets > 1 else ''}"
+            print(numbers.as_table(numbers.examples(journal)) if options.examples else said)
         elif options.examples:
             rows = [("example", "label", "group")]
             rows += [(str(i), printable(e.label), printable(e.group or "")) for i, e in journal.live.items()]

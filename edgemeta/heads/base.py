@@ -160,7 +160,8 @@ def invert_centred(gram: Floats, ridge: float, y: NDArray[np.int64]) -> Floats:
     """
     same = y[:, None] == y[None, :]
     along = same / same.sum(axis=1)
-    lift = float(np.trace(gram)) / len(gram) or 1.0
+    # Of the size of what it is added to, so that neither is lost beside it: gram may be all zero, or only rounding.
+    lift = max(float(np.trace(gram)) / len(gram), ridge) or 1.0
     gram += lift * along
     inverse: Floats = invert(plus_diagonal(gram, ridge)) - along / (ridge + lift)
     return inverse

@@ -256,7 +256,7 @@ class Journal(Reading):
 
     def merge(self, other: Journal) -> Change:
         """Take over what another journal holds and what it forgot. Raises JournalMismatchError, MergeError."""
-        other._check_open()
+        other.check_open()
         own = self._state.targets
         kind = self._targets if self._targets is not None or len(own) != 1 else next(iter(own))
         check_targets(other._store.name, other._state.targets, kind)
@@ -294,7 +294,7 @@ class Journal(Reading):
 
         Raises JournalError for what cannot be read or is another kind of journal; then nothing has changed.
         """
-        self._check_open()
+        self.check_open()
         if not self.readonly:
             return Change()
         fresh = self._store.renewed()
@@ -405,7 +405,7 @@ class Journal(Reading):
         return refused(self._store, error, mend)
 
     def _check_writable(self) -> None:
-        self._check_open()
+        self.check_open()
         if self.readonly:
             raise JournalReadOnlyError(f"{printable(self._store.name)} was opened with readonly=True")
         if self._unusable is not None:

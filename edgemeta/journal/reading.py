@@ -88,7 +88,7 @@ class Reading:
 
     def removed_embeddings(self, entries: Sequence[Entry]) -> NDArray[np.int32]:
         """int32 (N, D) of entries that may have been removed since; until the next compaction."""
-        self._check_open()
+        self.check_open()
         window = self._view.window(len(entries))
         out = np.empty((len(entries), self.dim), dtype=np.int32)
         for row, entry in zip(out, entries, strict=True):
@@ -104,7 +104,7 @@ class Reading:
 
     def removed_pairs(self, entries: Sequence[Entry]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """As `pairs`, of entries that may have been removed since; until the next compaction."""
-        self._check_open()
+        self.check_open()
         window = self._view.window(len(entries))
         z = np.empty((len(entries), self.dim), dtype=np.int32)
         targets: list[NDArray[np.float64]] = []
@@ -119,7 +119,7 @@ class Reading:
 
     def example(self, each: ExampleId) -> Example:
         """Everything about one example. Raises NotFoundError, JournalDamagedError."""
-        self._check_open()
+        self.check_open()
         entry = self._entry(each)
         try:
             return fmt.decode_example(self._view.example(self._view.window(1), entry), self.dim)
@@ -141,6 +141,7 @@ class Reading:
     def _view(self) -> View:
         return View(self._store, self._header, self._state)
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raises JournalError once it was closed."""
         if self._closed:
             raise JournalError(f"the journal {printable(self._store.name)} is closed")

@@ -27,7 +27,7 @@ NPY = re.compile(
 
 
 def save(path: str | os.PathLike[str], arrays: Mapping[str, Floats]) -> None:
-    """Write beside, then rename: a file of that name is the old one or the new one."""
+    """Write beside, then rename: a file of that name is the old one or the new one. Raises DataError."""
     name = as_path(path, "a prior's file")
     partial = f"{name}.{os.getpid()}.part"
     try:
@@ -36,6 +36,8 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Floats]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, name)
+    except OSError as error:
+        raise DataError(f"{printable(name)} could not be written: {error.strerror or error}") from error
     finally:
         if os.path.exists(partial):
             os.unlink(partial)

@@ -27,6 +27,8 @@ HIGH = 20
 def check_targets(values: Any, count: int, outputs: int) -> Floats:
     """`count` targets as float64 (count, outputs); a flat list will do for a single output. Raises InputError."""
     shape = f"({count}, {outputs})" if outputs > 1 else f"({count},)"
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputError("targets are a masked array; fill in what is masked, or leave those examples out")
     try:
         given = np.asarray(values)
     except ValueError as error:

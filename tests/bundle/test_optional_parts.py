@@ -12,16 +12,22 @@ import numpy as np
 import pytest
 
 from edgemeta.background import SHAPE, Background
-from edgemeta.bundle import Bundle, canonical, headbin
+from edgemeta.bundle import Bundle, HeadRecipe, canonical, headbin
 from edgemeta.bundle.rewriting import rewrite_bundle
 from edgemeta.errors import BundleDamagedError, BundleError, OptionError
 from edgemeta.normalisation import Normalisation
 from edgemeta.prior import PriorClasses
 
-from .making import DIM, forge, make, members_of
+from .making import DIM, forge, members_of
+from .making import make as make_any
 from .test_attacks import CONFUSIONS, every_field, refused, resealed, take_all, with_manifest
 
 LABELS = ("cup", "mug", "Ölkanne", "猫")
+
+
+def make(path: Path, **changes: Any) -> Path:
+    """With a head that can use prior classes."""
+    return make_any(path, head=HeadRecipe("centred", temperature=2.0), **changes)
 
 
 def background(scale: float = 1.0) -> Background:
@@ -73,7 +79,7 @@ def test_roundtrip(tmp_path, parts):
 
 
 def test_a_bundle_without_them_has_the_bytes_it_always_had(tmp_path):
-    members = members_of(make(tmp_path / "a.edgemeta"))
+    members = members_of(make_any(tmp_path / "a.edgemeta"))
     assert len(members["head.bin"]) == 320 and struct.unpack_from("<I", members["head.bin"], 20)[0] == 15
     assert not {"background", "prior"} & set(json.loads(members["manifest.json"]))
     shipped = Bundle.open("glyphs")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,19 +13,18 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle, HeadRecipe
 from .choosing import Auto, auto_for
-from .embedder import Embedder
 from .errors import HeadError, JournalWriteError, NotFoundError, NotTaughtError, OptionError
 from .heads import Head, Solution, make_head
 from .inputs import one, several
 from .journal import Change, ExampleId, Journal, NewExample
-from .journal.opening import Sync, check_sync
+from .journal.opening import Sync
 from .labels import check_label
 from .normalisation import Normalisation, to_float
 from .options import as_count
 from .prediction import Prediction
 from .solving import Solved, Solver
 from .taught import Taught, check_seals
-from .teaching import Teaching, as_id, spread
+from .teaching import BundleLike, Teaching, as_id, spread
 from .terminal import printable
 from .unknown import check_rate
 
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
     from .background import Background
     from .drift import Drift, DriftWatch
     from .report import Report
-
-BundleLike = str | os.PathLike[str] | Bundle
 
 
 class Learner(Teaching):
@@ -98,23 +94,16 @@ class Learner(Teaching):
 
         Raises BundleError, BundleMissingError, JournalError, HeadError, OptionError, NotFoundError for a variant.
         """
-        if (bundle is None) == (dim is None):
-            raise OptionError("give either a bundle or dim=, the length of your own embeddings")
-        _check_options(channels, keep, budget, sync)
-        if not isinstance(prior, bool):
-            raise OptionError(f"prior is True or False, not {prior!r}")
-        if bundle is not None and not isinstance(bundle, Bundle):
-            bundle = Bundle.open(bundle, sha256=sha256)
-        self._embedder = Embedder(bundle, dim, normalisation, variant, providers, threads)
+        _check_options(keep, budget, prior)
+        bundle = self._set_up(bundle, dim, channels, sync, sha256, normalisation, variant, providers, threads)
         known = _background(background, bundle)
         rate = check_rate(unknown, known)
         self._solver = Solver(_choose_head(head, bundle), rate, known, sealing=budget is not None)
         plain = self._solver.plain()
         if budget is not None and plain.needs == "examples":
             raise OptionError(f"head {plain.name} needs every example, so budget= cannot seal any")
-        self._channels, self._keep, self._budget = channels, keep, budget
+        self._keep, self._budget = keep, budget
         self._full = 0 if budget is None else budget + budget // 4  # so many singles make the next call seal
-        self._lock = threading.RLock()
         self._solved: Solved | None = None
         self._watch: DriftWatch | None = None
         self._journal = self._open(journal, sync, readonly=readonly)
@@ -374,10 +363,9 @@ class Learner(Teaching):
         self._full = self._budget + self._budget // 4 + stuck
 
 
-def _check_options(channels: str, keep: str | None, budget: int | None, sync: str) -> None:
-    check_sync(sync)
-    if channels not in ("rgb", "bgr"):
-        raise OptionError(f"channels is 'rgb' or 'bgr', not {channels!r}")
+def _check_options(keep: str | None, budget: int | None, prior: bool) -> None:
+    if not isinstance(prior, bool):
+        raise OptionError(f"prior is True or False, not {prior!r}")
     if keep not in (None, "input"):
         raise OptionError(f"keep is None or 'input', not {keep!r}")
     if budget is not None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .bundle import Bundle
-from .embedder import Embedder
 from .errors import NotFoundError, NotTaughtError, OptionError
 from .estimate import Estimate
 from .inputs import one, several
 from .journal import Change, ExampleId, Journal, NewExample
-from .journal.opening import Sync, check_sync
+from .journal.opening import Sync
 from .labels import check_label
 from .normalisation import Normalisation, to_float
 from .options import as_count
@@ -23,7 +20,7 @@ from .regression.prior import RegressionPrior
 from .regression.ridge import RidgeRegression
 from .regression.targets import check_targets
 from .regression.taught import LABEL, TaughtNumbers
-from .teaching import Teaching, as_id, spread
+from .teaching import BundleLike, Teaching, as_id, spread
 from .terminal import printable
 
 if TYPE_CHECKING:
@@ -44,7 +41,7 @@ class Regressor(Teaching):
 
     def __init__(
         self,
-        bundle: str | os.PathLike[str] | Bundle | None = None,
+        bundle: BundleLike | None = None,
         journal: str | os.PathLike[str] | None = None,
         *,
         dim: int | None = None,
@@ -72,18 +69,10 @@ class Regressor(Teaching):
         Raises BundleError, BundleMissingError, JournalError (JournalMismatchError for the journal of a `Learner`),
         OptionError, NotFoundError for a variant, DataError and DataMissingError for a prior's file.
         """
-        if (bundle is None) == (dim is None):
-            raise OptionError("give either a bundle or dim=, the length of your own embeddings")
-        check_sync(sync)
-        if channels not in ("rgb", "bgr"):
-            raise OptionError(f"channels is 'rgb' or 'bgr', not {channels!r}")
         self._targets = as_count(targets, "targets, the numbers of an example,", most=MOST_TARGETS)
         self._regression = _regression(lambda_, prior)
-        if bundle is not None and not isinstance(bundle, Bundle):
-            bundle = Bundle.open(bundle, sha256=sha256)
-        self._embedder = Embedder(bundle, dim, normalisation, variant, providers, threads)
+        self._set_up(bundle, dim, channels, sync, sha256, normalisation, variant, providers, threads)
         self._check_prior()
-        self._channels, self._lock = channels, threading.RLock()
         self._fit: Fit | None = None
         self._journal = self._open(journal, sync, readonly=readonly)
         try:

@@ -110,7 +110,7 @@ class _LeftOut:
         self.taught = np.flatnonzero(facts.counts)  # a bundle's prior classes may have no examples
         self.groups = np.unique(facts.groups(), return_inverse=True)[1]
         self.known = np.isfinite(scores[np.arange(len(self.y)), self.y])
-        self.predicted = scores.argmax(axis=1)
+        self.predicted, self.right = scores.argmax(axis=1), as_new.argmax(axis=1) == self.y
         self.weights = 1.0 / np.bincount(self.groups)[self.groups]
 
     def shares(self, scores: Floats, temperature: float) -> Floats:
@@ -124,7 +124,7 @@ class _LeftOut:
 
     def accuracy(self, rows: NDArray[np.bool_]) -> float:
         """In percent."""
-        return self._mean(self.as_new.argmax(axis=1) == self.y, rows)
+        return self._mean(self.right, rows)
 
     def _mean(self, values: NDArray[Any], rows: NDArray[np.bool_]) -> float:
         return 100 * float((values * self.weights)[rows].sum() / self.weights[rows].sum())
@@ -170,7 +170,7 @@ class _LeftOut:
         rows = np.unique(np.where(self.known, self.groups, -1), return_index=True)[1]
         rows = rows[self.known[rows]]
         shares = self.shares(self.as_new, temperature)[rows]
-        return 100 * calibration_error(shares.max(axis=1), self.as_new[rows].argmax(axis=1) == self.y[rows])
+        return 100 * calibration_error(shares.max(axis=1), self.right[rows])
 
 
 def make_report(head: Head, facts: Facts, temperature: float, ids: Sequence[object]) -> Report:

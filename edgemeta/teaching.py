@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -12,14 +13,15 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle
 from .embedder import Embedder
-from .errors import InputError
+from .errors import InputError, OptionError
 from .inputs import collect
 from .journal import Change, ExampleId, Journal
-from .journal.opening import Sync
-from .normalisation import to_float
+from .journal.opening import Sync, check_sync
+from .normalisation import Normalisation, to_float
 from .options import as_path
 
 Own = TypeVar("Own", bound="Teaching")
+BundleLike = str | os.PathLike[str] | Bundle
 
 
 class Teaching:
@@ -30,6 +32,30 @@ class Teaching:
     _lock: threading.RLock
     _channels: str
     _targets: int  # numbers in the target of each example; 0 for classes
+
+    def _set_up(
+        self,
+        bundle: BundleLike | None,
+        dim: int | None,
+        channels: str,
+        sync: Sync,
+        sha256: str | None,
+        normalisation: Normalisation | None,
+        variant: str | None,
+        providers: Sequence[str] | None,
+        threads: int | None,
+    ) -> Bundle | None:
+        """Check what all have in common, and open the bundle. Raises BundleError, OptionError, NotFoundError."""
+        if (bundle is None) == (dim is None):
+            raise OptionError("give either a bundle or dim=, the length of your own embeddings")
+        check_sync(sync)
+        if channels not in ("rgb", "bgr"):
+            raise OptionError(f"channels is 'rgb' or 'bgr', not {channels!r}")
+        if bundle is not None and not isinstance(bundle, Bundle):
+            bundle = Bundle.open(bundle, sha256=sha256)
+        self._embedder = Embedder(bundle, dim, normalisation, variant, providers, threads)
+        self._channels, self._lock = channels, threading.RLock()
+        return bundle
 
     def _follow(self, change: Change) -> Change:
         """Take in one change of the journal, and hand it back."""

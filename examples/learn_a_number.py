@@ -3,7 +3,8 @@
 `Regressor` is the learner's twin: the same bundles, embeddings and journal, numbers instead of classes, and as exact
 in forgetting. A prediction has a mean and the standard deviation of a new reading; while there are too few examples to
 say, the latter is None. `report()` says what error to expect from examples left out, in closed form. `targets=3` learns
-three numbers at once, and `prior=` begins with what other tasks taught (`RegressionPrior.learn`).
+three numbers at once, and `prior=` begins with what other tasks taught (`RegressionPrior.learn`). On the command line:
+`edgemeta learn gauge.learned --bundle glyphs --target 40 photo.png`, then `edgemeta predict gauge.learned new.png`.
 """
 
 import numpy as np

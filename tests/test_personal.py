@@ -51,6 +51,23 @@ def test_the_mean_is_the_posterior(bundle, rng, head):
     np.testing.assert_allclose(facts.means[0], bundle.prior.means[0].astype(np.float64), rtol=1e-12)
 
 
+def test_the_order_of_teaching_does_not_move_the_weight(tmp_path, rng):
+    """To the bit: it is summed over the classes in one order."""
+    prior, means = factory(rng, 9)
+    bundle = small_bundle(tmp_path / "c.edgemeta", prior=prior)
+    x = means.repeat(3, 0) + 0.3 * rng.normal(size=(27, DIM))
+    labels = [f"p{i // 3:02d}" for i in range(27)]
+    probe, answers = rng.normal(size=(3, DIM)), set()
+    for _ in range(5):
+        learner = Learner(bundle)
+        first = learner.learn(x[26], "p00")
+        for i in rng.permutation(27):
+            learner.learn(x[i], labels[i])
+        learner.forget(example=first)
+        answers.add(tuple((p.label, p.score) for p in learner.predict_many(probe)))
+    assert len(answers) == 1
+
+
 def test_episodes_and_the_demo_do_not_meet_the_factory_classes(tmp_path, rng, capsys):
     """`eval`, `verify --data` and `demo` say the same of a bundle with prior classes that lie all over."""
     plain = Bundle.open("glyphs")

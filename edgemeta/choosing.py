@@ -6,15 +6,16 @@
 2. Then, with a bundle, still its own head, for the backbone was trained together with it; for embeddings that the user
    brings shrinkage LDA, which with its shrinkage near 1 is the nearest mean and learns the shape of the classes as
    they show it. (On background data no other head was better from two shots on; DESIGN.md.)
-3. From five independent examples in three quarters of the classes on, another candidate (LDA, centred means, ridge with
-   lambda by leaving out) takes its place if its left-out confidences are less surprised by the labels, by more than
-   `RELEVANT` and by more than `CLEARLY` standard errors of the paired difference, each class weighed alike. Leaving out
-   judges heads at fewer examples than there are, where simple heads look better than they are.
+3. Where classes have five independent examples another candidate (LDA, centred means, ridge with lambda by leaving out)
+   takes its place if its left-out confidences are less surprised by the labels, by more than `RELEVANT` and by more
+   than `CLEARLY` standard errors of the paired difference, each class weighed alike. Leaving out judges heads at fewer
+   examples than there are, where simple heads look better than they are.
 
-Heads that are equal must not take turns, and no margin alone prevents that. So step 3 goes by stages: it is decided on
-the first 5 examples of each class, then on the first 10 of those that have so many, 20, 40 (512 in all), and what was
-chosen at one stage stays at the next unless another is clearly better there. Between two stages new examples decide
-nothing. It is the one answer that the order of teaching can change, and only between heads that are near each other.
+Heads that are equal must not take turns, and no margin alone prevents that. So step 3 goes by stages (`Sketch.by_age`):
+the oldest 5 examples of each of the first classes that have so many, then the oldest 10, 20, ... A stage once complete
+stays what it is, and what was chosen at one stays at the next unless another is clearly better there. So the head can
+change when a stage is completed, or the number of classes doubles, and not with every example. It is the one answer
+that the order of teaching can change, and only between heads that are near each other.
 
 Examples sealed by `budget=` cannot be left out: then it is the bundle's own head, or centred means, which need nothing
 but sums. With a bundle's prior classes it is the bundle's own head.
@@ -22,7 +23,7 @@ but sums. With a bundle's prior classes it is the bundle's own head.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .calibration import fit_temperature, surprise
 from .heads import Head, make_head
@@ -33,7 +34,6 @@ from .sample import Sample
 CLEARLY = 4.0
 RELEVANT = 0.05  # nats; where every head is nearly always right, tiny differences are sure, and of no use
 ENOUGH = 5  # independent examples; with three, leaving out chose worse heads than LDA on background data
-SHARE = 0.75  # of the classes; a class just begun is never more than a quarter
 
 
 @dataclass(frozen=True)
@@ -54,25 +54,9 @@ def auto_for(own: Head | None) -> Auto:
     return Auto(Ridge(lambda_=0.3, relative=True, temperature=12.0), make_head("lda"), make_head("centred"))
 
 
-def choose(auto: Auto, sample: Sample | None, stages: list[Sample]) -> Head:
-    """The head for a taught set of which `sample` can be left out, and its `Taught.stages`."""
-    if sample is None or not sample.covers(2) or sample.facts.prior is not None:
-        return auto.default
-    head = auto.reference
-    for stage in stages:
-        head = _clearly_best(auto, head, stage)
-    return head
-
-
-def temperature(head: Head, sample: Sample | None) -> float:
-    """The factor of the head's scores in the confidences, fitted to the sample if it says enough."""
-    if sample is None or not sample.covers(2):
-        return head.temperature
-    return _fitted(head, leave_out_as_new(head, sample.facts), sample)
-
-
-def _clearly_best(auto: Auto, incumbent: Head, sample: Sample) -> Head:
-    """The incumbent, or the head that takes its place. Ridge is pinned to the lambda that the sample speaks for."""
+def next_head(auto: Auto, incumbent: Head, sample: Sample) -> Head:
+    """What takes the incumbent's place on a stage's sample, or the incumbent. Ridge is pinned to the lambda that the
+    sample speaks for."""
     pinned = Ridge(lambda_=None).pinned(sample.facts)
     if isinstance(incumbent, Ridge) and incumbent not in (auto.default, auto.reference):
         incumbent = pinned  # it is still ridge, and this stage knows more of lambda
@@ -84,6 +68,15 @@ def _clearly_best(auto: Auto, incumbent: Head, sample: Sample) -> Head:
         if gain > RELEVANT and gain - CLEARLY * error > most:
             best, most = candidate, gain - CLEARLY * error
     return best
+
+
+def temperature(head: Head, sample: Sample | None) -> float:
+    """The factor of the head's scores in the confidences, fitted to the sample if it says enough."""
+    if sample is None or not sample.covers(2):
+        return head.temperature
+    if isinstance(head, Ridge) and head.lambda_ is not None and not head.relative:
+        head = replace(head, lambda_=head.lambda_ * sample.share)  # lambda is on the sums, and these are smaller
+    return _fitted(head, leave_out_as_new(head, sample.facts), sample)
 
 
 def _losses(head: Head, sample: Sample) -> Floats:

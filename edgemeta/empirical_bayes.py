@@ -9,6 +9,8 @@ is unlike the factory's users is soon believed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from .prior import PriorClasses
@@ -17,10 +19,12 @@ from .statistics import Statistics
 STRENGTH = 10.0
 
 
-def prior_weight(prior: PriorClasses, taught: Statistics, *, sealed: bool) -> float:
-    """kappa for what is taught. sealed: the sum of squares is not whole, so `within` stays the factory's."""
+def prior_weight(prior: PriorClasses, taught: Statistics, worth: Mapping[str, float], *, sealed: bool) -> float:
+    """kappa for what is taught. worth: how many independent examples each class is worth (a burst is one). sealed: the
+    sum of squares is not whole, so `within` stays the factory's."""
     counts, sums = taught.counts, taught.sums
-    within, free = prior.within, taught.total - len(counts)
+    # The expected scatter over `within`: frames of one burst that are all alike scatter only by n - n / worth.
+    within, free = prior.within, sum(counts[label] - counts[label] / worth[label] for label in sorted(counts))
     if not sealed and free > 0:
         scatter = taught.squares - sum(float(sums[label] @ sums[label]) / counts[label] for label in sorted(counts))
         within = (STRENGTH * within + max(scatter, 0.0)) / (STRENGTH + free)
@@ -28,7 +32,7 @@ def prior_weight(prior: PriorClasses, taught: Statistics, *, sealed: bool) -> fl
     for label, mean in zip(prior.labels, prior.means, strict=True):
         if label in counts:
             apart = sums[label] / counts[label] - mean.astype(np.float64)
-            between += float(apart @ apart) - within / counts[label]
+            between += float(apart @ apart) - within / worth[label]
             classes += 1
     # A user exactly like the factory's may come out below zero by chance.
     between = max(between / (STRENGTH + classes), 0.1 * prior.between)

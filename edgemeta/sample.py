@@ -1,19 +1,21 @@
 """The examples that a learner judges itself by: few, whatever was taught, and a function of the taught set alone.
 
-Leaving out costs more than solving, so it reads a bounded sample. It takes cells, a cell being what one group taught of
-one class, and of each cell one example: frames of one burst are near-duplicates and say little more than one of them.
+Leaving out costs more than solving, so it reads a bounded sample. A cell is what one group taught of one class: frames
+of one burst are near-duplicates and say little more than one of them, so they are left out together and weigh as one.
 
-Two samples serve two ends. What is measured (confidences, the limit of the unknown) comes from cells at random: those
-whose embeddings have the smallest hashes, so it is the same in any order of teaching. What is decided (the head) comes
-from the oldest cells, 5, 10, 20, ... of each class: a choice that was made stays until a class has doubled.
+Two samples serve two ends. What is measured (confidences, the limit of the unknown) comes from all examples, or where
+those are too many from some at random, those whose embeddings have the smallest hashes: the same in any order of
+teaching, and with the same share of each burst. What is decided (the head) comes from the oldest cells, 5, 10, 20, ...
+of each of the first classes that have so many: what was decided on does not change as more is taught.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -28,21 +30,41 @@ from .journal.state import Entry
 MOST, A_CLASS = 512, 4
 
 
-class _Row(NamedTuple):
-    """An example by hash. Rows of one cell share `order` and `cell`."""
+class _Age(NamedTuple):
+    """When an example was taught: counters of ids go on above every counter that a journal knows."""
 
-    order: int
+    counter: int
+    journal: bytes
     cell: int
-    rank: int  # of the embedding
+
+    @property
+    def id(self) -> ExampleId:
+        return ExampleId(self.journal, self.counter)
+
+
+class Stage(NamedTuple):
+    """The oldest `each` cells of `classes` classes. complete: when there were so many."""
+
+    complete: _Age
+    each: int
+    classes: int
+    ids: tuple[ExampleId, ...]
+
+
+class _Row(NamedTuple):
+    """An example by the hash of its embedding."""
+
+    rank: int
     id: ExampleId
+    cell: int
 
 
 class _Ranked:
-    """The examples of one class: by hash, and by age (counter, journal)."""
+    """The examples of one class: by hash, and by age."""
 
     def __init__(self) -> None:
         self.rows: list[_Row] = []
-        self.ages: list[tuple[int, bytes, int]] = []
+        self.ages: list[_Age] = []
         self.cells: Counter[int] = Counter()
 
     def add(self, rows: list[_Row]) -> None:
@@ -61,22 +83,13 @@ class _Ranked:
         if not self.cells[row.cell]:
             del self.cells[row.cell]
 
-    def smallest(self, most: int) -> list[ExampleId]:
-        """One example of each of the `most` cells with the smallest hashes."""
-        at, found = 0, list[ExampleId]()
-        while at < len(self.rows) and len(found) < most:
-            row = self.rows[at]
-            found.append(row.id)
-            at = bisect_left(self.rows, (row.order, row.cell + 1), at)
-        return found
-
-    def oldest(self, most: int) -> list[ExampleId]:
+    def oldest(self, most: int) -> list[_Age]:
         """The first example of each of the `most` oldest cells."""
-        found: dict[int, ExampleId] = {}
-        for counter, journal, cell in self.ages:
+        found: dict[int, _Age] = {}
+        for age in self.ages:
             if len(found) == most:
                 break
-            found.setdefault(cell, ExampleId(journal, counter))
+            found.setdefault(age.cell, age)
         return list(found.values())
 
 
@@ -103,99 +116,115 @@ class Sketch:
         """How many cells each class has."""
         return {label: len(ranked.cells) for label, ranked in self._classes.items()}
 
+    def frames(self, label: str) -> tuple[int, int]:
+        """How many examples a class has, and the sum of the squares of how many each of its cells has."""
+        ranked = self._classes.get(label)
+        return (0, 0) if ranked is None else (len(ranked.rows), sum(n * n for n in ranked.cells.values()))
+
     def at_random(self) -> list[ExampleId]:
         """The sample by hash: of each class that has at least two cells, for what stands alone cannot be left out.
 
-        All of them, or where those are too many the same number a class, a power of two: so that one class more seldom
+        All examples, or where those are too many the same number a class, a power of two: so that one class more seldom
         changes what the others show.
         """
-        several = {label: count for label, count in self.cells().items() if count > 1}
-        labels = sorted(several)
-        if sum(several.values()) <= MOST:
-            return self._of(labels, [several[label] for label in labels])
-        if A_CLASS * len(labels) > MOST:
-            labels = sorted(sorted(labels, key=lambda label: _hash(label.encode()))[: MOST // A_CLASS])
-        each = 1 << (MOST // len(labels)).bit_length() - 1
-        return self._of(labels, [each] * len(labels))
+        labels = sorted(label for label, count in self.cells().items() if count > 1)
+        most = MOST
+        if sum(len(self._classes[label].rows) for label in labels) > MOST:
+            if A_CLASS * len(labels) > MOST:
+                labels = sorted(sorted(labels, key=lambda label: _hash(label.encode()))[: MOST // A_CLASS])
+            most = _power(MOST // len(labels))
+        return [row.id for label in labels for row in self._classes[label].rows[:most]]
 
-    def _of(self, labels: Iterable[str], most: Iterable[int]) -> list[ExampleId]:
-        return [i for label, each in zip(labels, most, strict=True) for i in self._classes[label].smallest(each)]
+    def by_age(self, least: int) -> list[Stage]:
+        """The samples by age: the oldest `least` cells, twice as many, ... of the first classes that have so many.
 
-    def by_age(self, least: int) -> Iterator[list[ExampleId]]:
-        """The samples by age: of each class with at least `least` cells the oldest `least`; then twice as many where
-        there are so many, and so on while there is room. Of too many classes the oldest.
+        With C classes, counted as the power of two below, it is the first C / 2 and the first C, as far as there is
+        room. In the order in which they were complete.
         """
-        able = {label: count for label, count in self.cells().items() if count >= least}
-        labels = sorted(able, key=lambda label: self._classes[label].ages[0])[: MOST // least]
-        oldest = [self._classes[label].oldest(min(able[label], MOST)) for label in labels]
-        most = least
-        while any(len(members) >= most for members in oldest):
-            stage = [i for members in oldest for i in members[: _doubled(least, min(len(members), most))]]
-            if len(stage) > MOST:
-                break
-            yield stage
-            most *= 2
+        oldest = {label: self._classes[label].oldest(MOST // 2) for label, n in self.cells().items() if n >= least}
+        classes, found, each = _power(len(self._classes)), list[Stage](), least
+        while 2 * each <= MOST:
+            able = sorted((ages[each - 1], label) for label, ages in oldest.items() if len(ages) >= each)
+            for many in sorted({max(2, min(part, _power(MOST // each))) for part in (classes // 2, classes)}):
+                if len(able) >= many:
+                    ids = tuple(age.id for _, label in able[:many] for age in oldest[label][:each])
+                    found.append(Stage(able[many - 1][0], each, many, ids))
+            each *= 2
+        return sorted(found)
 
 
 @dataclass(frozen=True)
 class Sample:
     """Examples to leave out, as a taught set of its own, and for how much each counts.
 
-    weights (N,): sum 1, each class alike. worth: how many examples of one class size would say as much. cells: how many
-    independent ones each class has, of all that were taught. ids: of its examples.
+    weights (N,): sum 1, each class alike, and in it each cell. cells: how many independent ones each class has, of all
+    that were taught. share: of all examples, how many are here. ids: of its examples.
     """
 
     facts: Facts
     weights: Floats
     cells: NDArray[np.int64]
+    share: float
     ids: tuple[ExampleId, ...]
 
-    @property
+    @cached_property
     def worth(self) -> float:
-        return worth(self.weights)
+        """How many examples of one class size would say as much."""
+        return worth(self.weights, self._cell)
 
-    def covers(self, cells: int, share: float = 0.5) -> bool:
-        """Whether at least two classes, and this share of all, have so many cells: few must not speak for many.
+    @cached_property
+    def _cell(self) -> NDArray[np.int64]:
+        return cells_of(self.facts)
+
+    def covers(self, cells: int) -> bool:
+        """Whether at least two classes, and half of all, have so many cells: few must not speak for many.
 
         All are counted as the power of two below, so that classes that come and grow in turn cannot make it alternate.
         """
-        able, all_of_them = int((self.cells >= cells).sum()), 1 << len(self.cells).bit_length() - 1
-        return able >= 2 and able >= share * all_of_them
+        able = int((self.cells >= cells).sum())
+        return able >= 2 and 2 * able >= _power(len(self.cells))
 
     def mean(self, values: Floats) -> tuple[float, float]:
         """The mean of values (N,) over classes, and its standard error."""
         mean = float(self.weights @ values)
-        spread = float(np.square(self.weights) @ np.square(values - mean))
-        return mean, float(np.sqrt(spread * self.worth / max(self.worth - 1.0, 1e-9)))
+        apart = np.bincount(self._cell, self.weights * (values - mean))
+        return mean, float(np.sqrt(apart @ apart * self.worth / max(self.worth - 1.0, 1e-9)))
 
 
-def weigh(y: NDArray[np.int64], classes: int) -> Floats:
-    """Each class alike: weights (N,) that sum to 1."""
-    sizes = np.bincount(y, minlength=classes)
-    weights: Floats = 1.0 / (np.count_nonzero(sizes) * sizes[y])
+def cells_of(facts: Facts) -> NDArray[np.int64]:
+    """The number of each example's cell, (N,)."""
+    _, y = facts.examples()
+    found: NDArray[np.int64] = np.unique(facts.groups() * len(facts.labels) + y, return_inverse=True)[1]
+    return found
+
+
+def weigh(y: NDArray[np.int64], cell: NDArray[np.int64]) -> Floats:
+    """Each class alike, and in it each cell: weights (N,) that sum to 1."""
+    own = np.empty(int(cell.max()) + 1, dtype=np.int64)
+    own[cell] = y  # the class of each cell
+    cells = np.bincount(own)  # how many each class has
+    weights: Floats = 1.0 / (np.count_nonzero(cells) * cells[y] * np.bincount(cell)[cell])
     return weights
 
 
-def worth(weights: Floats) -> float:
-    """How many values of equal weight have a mean as sure as that with these weights, which sum to 1."""
-    return 1.0 / float(weights @ weights)
+def worth(weights: Floats, cell: NDArray[np.int64]) -> float:
+    """How many values of equal weight have a mean as sure as that with these weights, those of a cell being one."""
+    together = np.bincount(cell, weights)
+    return 1.0 / float(together @ together)
 
 
-def _doubled(least: int, most: int) -> int:
-    """The largest of `least`, 2 `least`, 4 `least`, ... that is at most `most`."""
-    return least << (most // least).bit_length() - 1
+def _power(count: int) -> int:
+    """The largest power of two that is at most `count`."""
+    return 1 << count.bit_length() - 1
 
 
 def _row(example: ExampleId, entry: Entry, embedding: NDArray[np.int32]) -> _Row:
-    rank = _hash(embedding.tobytes())
-    if entry.group:
-        cell = _hash(entry.group.encode())
-        return _Row(cell, cell, rank, example)
-    return _Row(rank, _hash(example.journal + example.counter.to_bytes(8, "little")), rank, example)
+    cell = entry.group.encode() if entry.group else example.journal + example.counter.to_bytes(8, "little")
+    return _Row(_hash(embedding.tobytes()), example, _hash(cell))
 
 
-def _age(row: _Row) -> tuple[int, bytes, int]:
-    return row.id.counter, row.id.journal, row.cell
+def _age(row: _Row) -> _Age:
+    return _Age(row.id.counter, row.id.journal, row.cell)
 
 
 def _hash(data: bytes) -> int:

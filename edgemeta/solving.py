@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .choosing import ENOUGH, SHARE, Auto, choose, temperature
+from .choosing import ENOUGH, Auto, next_head, temperature
 from .heads import Head, Solution
 from .heads.base import Floats
 from .taught import Taught
@@ -50,7 +50,7 @@ class Solver:
     ) -> None:
         """sealing: examples will be sealed (`budget=`), and "auto" shall not change when that begins."""
         self.head, self.rate, self.background, self._sealing = head, rate, background, sealing
-        self._chosen: tuple[object, Head] | None = None
+        self._judged: dict[object, Head] = {}
         self._fitted: tuple[object, float] | None = None
 
     def plain(self, *, sealed: bool = False) -> Head:
@@ -74,23 +74,23 @@ class Solver:
         return measure(None, head, taught.facts(head), taught.sample(), None)
 
     def _head(self, taught: Taught, sample: Sample | None) -> Head:
-        if not isinstance(self.head, Auto) or self._sealing or taught.sealed:
+        auto = self.head
+        if not isinstance(auto, Auto) or self._sealing or taught.sealed:
             return self.plain(sealed=taught.sealed)
-        stages = taught.stages(ENOUGH, SHARE)
-        # The numbers of examples in all change with each; what matters of them does not.
-        key = _key(sample, 2)[1], tuple(s.ids for s in stages), taught.prior is None
-        if self._chosen is None or self._chosen[0] != key:
-            self._chosen = key, choose(self.head, sample, stages)
-        return self._chosen[1]
+        if sample is None or not sample.covers(2) or taught.prior is not None:
+            return auto.default
+        head, judged = auto.reference, dict[object, Head]()
+        for stage in taught.stages(ENOUGH):
+            key = head, stage.ids
+            judged[key] = self._judged.get(key) or next_head(auto, head, taught.sample_of(stage.ids))
+            head = judged[key]
+        self._judged = judged
+        return head
 
     def _temperature(self, head: Head, taught: Taught, sample: Sample | None) -> float:
-        key = head, _key(sample, 2)
+        # The numbers of examples in all change with each; what matters of them does not.
+        key: object = (head, None if sample is None else (sample.ids, sample.covers(2), sample.share))
         # The weight of prior classes moves with every example.
         if self._fitted is None or self._fitted[0] != key or taught.prior is not None:
             self._fitted = key, temperature(head, sample)
         return self._fitted[1]
-
-
-def _key(sample: Sample | None, cells: int) -> tuple[object, bool]:
-    """What a judgement on a sample hangs on."""
-    return (None, False) if sample is None else (sample.ids, sample.covers(cells))

@@ -15,7 +15,7 @@ from .errors import HeadError
 from .heads import Facts, Head, Prior
 from .journal import Change, ExampleId, Journal, Seal
 from .normalisation import to_float
-from .sample import Sample, Sketch, weigh
+from .sample import Sample, Sketch, Stage, cells_of, weigh
 from .statistics import Statistics
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ class Taught:
         self.journal, self.prior = journal, prior
         self.statistics = Statistics(journal.dim)
         self._sketch = Sketch()
-        self._samples: dict[int, Sample] = {}
+        self._sample: Sample | None = None
         self.fold()
 
     def fold(self) -> None:
         """Start from nothing and add everything that is live: the definition of the statistics."""
         self.statistics = Statistics(self.journal.dim)
-        self._sketch, self._samples = Sketch(), {}
+        self._sketch, self._sample = Sketch(), None
         self._add(list(self.journal.live))
         for seal in self.journal.seals.values():
             self._add_seal(seal, 1)
@@ -68,33 +68,21 @@ class Taught:
 
         With sealed examples, those that are still there: less was left out then, so it errs on the careful side.
         """
-        return self._sampled(0, self._sketch.at_random())
-
-    def stages(self, least: int, share: float) -> list[Sample]:
-        """The examples to leave out for what is decided: the first `least` of each class, twice as many, ...
-
-        A stage is there once this share of the classes has so many.
-        """
-        found: list[Sample] = []
-        for number, chosen in enumerate(self._sketch.by_age(least)):
-            sample = self._sampled(number + 1, chosen)
-            if sample is None or not sample.covers(least << number, share):
-                break
-            found.append(sample)
-        return found
-
-    def _sampled(self, name: int, chosen: list[ExampleId]) -> Sample | None:
-        if not chosen:
+        ids, kept = tuple(self._sketch.at_random()), self._sample
+        if not ids:
             return None
-        ids, kept = tuple(chosen), self._samples.get(name)
+        made = self.sample_of(ids) if kept is None or kept.ids != ids or self.prior is not None else kept
         cells = np.array(list(self._sketch.cells().values()), dtype=np.int64)
-        if kept is None or kept.ids != ids or self.prior is not None:
-            self._samples[name] = self._make_sample(ids, cells)
-        else:
-            self._samples[name] = replace(kept, cells=cells)
-        return self._samples[name]
+        self._sample = replace(made, cells=cells, share=len(ids) / max(1, len(self.journal.live)))
+        return self._sample
 
-    def _make_sample(self, ids: tuple[ExampleId, ...], cells: NDArray[np.int64]) -> Sample:
+    def stages(self, least: int) -> list[Stage]:
+        """What is decided on, one after another: see `Sketch.by_age`."""
+        return self._sketch.by_age(least)
+
+    def sample_of(self, ids: Sequence[ExampleId]) -> Sample:
+        """These examples, at least one, to leave out."""
+        cells = np.array(list(self._sketch.cells().values()), dtype=np.int64)
         labels = self._with_prior({self.journal.live[i].label for i in ids})
         z, y = self._read(ids, {label: i for i, label in enumerate(labels)})
         groups, counts, sums = self._groups_of(ids), np.bincount(y, minlength=len(labels)), self._zeros(len(labels))
@@ -109,7 +97,7 @@ class Taught:
             lambda: groups,
             prior=self._prior(labels),
         )
-        return Sample(facts, weigh(y, len(labels)), cells, ids)
+        return Sample(facts, weigh(y, cells_of(facts)), cells, 1.0, tuple(ids))
 
     def facts(self, head: Head) -> Facts:
         """What `head` solves from. Raises HeadError when what it needs was sealed away, or it can use no prior."""
@@ -127,7 +115,7 @@ class Taught:
             cache(self._groups),
             single=not self.sealed,
             prior=self._prior(labels),
-            cells=lambda: sum(self._sketch.cells().values()),
+            cells=lambda: np.array([self._sketch.cells().get(label, 0) for label in labels], dtype=np.int64),
         )
 
     def _check(self, head: Head) -> None:
@@ -144,11 +132,22 @@ class Taught:
             return None
         known = dict(zip(self.prior.labels, self.prior.means, strict=True))
         means, counts = self._zeros(len(labels)), np.zeros(len(labels))
-        weight = prior_weight(self.prior, self.statistics, sealed=self.sealed)
+        worth = self._worth()
+        weight = prior_weight(self.prior, self.statistics, worth, sealed=self.sealed)
         for i, label in enumerate(labels):
             if label in known:
-                means[i], counts[i] = known[label], weight
+                # Against frames, of which a burst has many, it counts for as many more.
+                frames = self.statistics.counts[label] / worth[label] if label in worth else 1.0
+                means[i], counts[i] = known[label], weight * frames
         return Prior(means, counts)
+
+    def _worth(self) -> dict[str, float]:
+        """How many independent examples each class is worth: n^2 / sum of n_g^2 for bursts of n_g. Sealed ones are."""
+        found = {}
+        for label, count in self.statistics.counts.items():
+            live, squares = self._sketch.frames(label)
+            found[label] = count - live + (live * live / squares if live else 0.0)
+        return found
 
     def _moment(self) -> NDArray[np.float64]:
         if self.statistics.moment is None:

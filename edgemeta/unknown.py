@@ -24,9 +24,9 @@ from .errors import OptionError
 from .heads import Facts, Head
 from .heads.base import Floats
 from .heads.lda import LDA
-from .heads.leaving import Folds
+from .heads.leaving import Folds, Ints
 from .heads.means import Euclidean
-from .sample import MOST, worth
+from .sample import MOST, cells_of, worth
 
 if TYPE_CHECKING:
     from .background import Background
@@ -69,50 +69,66 @@ def measure(
     rate: float | None, head: Head, facts: Facts, sample: Sample | None, background: Background | None
 ) -> Strangeness:
     """How strange inputs are for a taught set, and the limit for a `rate` (None: no limit)."""
-    limit = None
-    if rate is not None:
-        left, weights = (np.empty(0), np.empty(0)) if sample is None else left_out(head, sample)
-        if len(left) + 1.0 >= 1.0 / rate - 1e-9:
-            limit = quantile(left, rate, weights)
-        elif background is not None:
-            return _by_background(background, facts, rate)
-    metric = head.metric(sample.facts) if isinstance(head, LDA) and sample is not None else None
-    return Strangeness(facts.means, _factors(facts), metric, limit)
+    folds = None if sample is None else _folds(sample.facts)
+    means, worths = _means(facts, sample, folds)
+    factors, limit, metric = worths / (worths + 1.0), None, None
+    if sample is not None and folds is not None:
+        if rate is not None:
+            left, weights, cell = left_out(head, sample, folds)
+            if len(np.unique(cell)) + 1.0 >= 1.0 / rate - 1e-9:
+                limit = quantile(left, rate, weights, cell)
+        metric = head.metric(sample.facts) if isinstance(head, LDA) else None
+    if rate is not None and limit is None and background is not None:
+        shots = len(worths) / float((1.0 / np.maximum(worths, 1.0)).sum())
+        return Strangeness(means, factors, None, background.threshold(shots, len(worths), rate))
+    return Strangeness(means, factors, metric, limit)
 
 
-def _by_background(background: Background, facts: Facts, rate: float) -> Strangeness:
-    shots = len(facts.counts) / float((1.0 / np.maximum(facts.weighed[1], 1.0)).sum())
-    limit = background.threshold(shots, len(facts.labels), rate)
-    return Strangeness(facts.means, _factors(facts), None, limit)
-
-
-def _factors(facts: Facts) -> Floats:
-    return facts.weighed[1] / (facts.weighed[1] + 1.0)
-
-
-def left_out(head: Head, sample: Sample) -> tuple[Floats, Floats]:
-    """u of each example without its group, by the head's norm, and the weights of these, which sum to 1: each class
-    alike. Of those whose class is still there without the group."""
-    facts = sample.facts
+def _folds(facts: Facts) -> Folds:
     _, y = facts.examples()
-    folds = Folds(y, facts.groups(), facts.counts, None if facts.prior is None else facts.prior.counts)
-    far = (head if isinstance(head, LDA) else Euclidean()).leave_out_distances(facts)
+    return Folds(y, facts.groups(), facts.counts, None if facts.prior is None else facts.prior.counts)
+
+
+def _means(facts: Facts, sample: Sample | None, folds: Folds | None) -> tuple[Floats, Floats]:
+    """The mean (C, D) of each class, and how many independent examples it is worth (C,).
+
+    Those of the sample, for the limit comes from it: examples of larger sets lie nearer to means of all.
+    """
+    means = facts.means
+    worths = facts.counts if facts.cells is None or not facts.single else facts.cells().astype(np.float64)
+    if facts.prior is not None:
+        worths = worths + facts.prior.counts
+    if sample is not None and folds is not None:
+        rank = {label: i for i, label in enumerate(facts.labels)}
+        at = np.array([rank[label] for label in sample.facts.labels])
+        here = sample.facts.weighed[1] > 0.0
+        worths = np.array(worths)
+        means[at[here]], worths[at[here]] = sample.facts.means[here], folds.whole[here]
+    return means, worths
+
+
+def left_out(head: Head, sample: Sample, folds: Folds) -> tuple[Floats, Floats, Ints]:
+    """u of each example without its group, by the head's norm; their weights, which sum to 1, each class alike; and
+    their cells. Of those whose class is still there without the group."""
+    _, y = sample.facts.examples()
+    far = (head if isinstance(head, LDA) else Euclidean()).leave_out_distances(sample.facts)
     known = ~folds.gone[np.arange(len(y)), y]
-    left: Floats = (far * np.where(folds.gone, 1.0, folds.worth / (folds.worth + 1.0)))[known].min(
-        axis=1, initial=np.inf
-    )
+    near = far * np.where(folds.gone, 1.0, folds.worth / (folds.worth + 1.0))
+    left: Floats = np.maximum(near[known].min(axis=1, initial=np.inf), 0.0)
     weights = sample.weights[known]
-    return np.maximum(left, 0.0), weights / weights.sum() if len(weights) else weights
+    return left, weights / weights.sum() if len(weights) else weights, cells_of(sample.facts)[known]
 
 
-def quantile(values: Floats, rate: float, weights: Floats | None = None) -> float:
+def quantile(values: Floats, rate: float, weights: Floats | None = None, cell: Ints | None = None) -> float:
     """The (1 - rate)(N + 1)-th smallest of N values, interpolated, at most the largest.
 
-    weights (N,), which sum to 1: N is then what they are worth, and a value's place the weight up to its middle.
+    weights (N,), which sum to 1: N is then what they are worth, those of one cell being one, and a value's place is the
+    weight up to its middle. Where that is too few for the rate, classes are not weighed alike but cells.
     """
-    order = np.argsort(values)
-    if weights is None:
-        weights = np.full(len(values), 1.0 / len(values))
-    count = worth(weights)
+    cell = np.arange(len(values)) if cell is None else cell
+    alike = 1.0 / (len(np.unique(cell)) * np.bincount(cell)[cell])
+    if weights is None or (worth(weights, cell) + 1.0) * rate < 1.0:
+        weights = alike
+    order, count = np.argsort(values), worth(weights, cell)
     places = (np.cumsum(weights[order]) - 0.5 * weights[order]) * count + 0.5  # 1 to N for equal weights
     return float(np.interp((1.0 - rate) * (count + 1.0), places, values[order]))

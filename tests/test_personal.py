@@ -45,7 +45,7 @@ def test_the_mean_is_the_posterior(bundle, rng, head):
     x = rng.normal(size=(3, DIM))
     learner.learn_many(x, "p01")
     facts = learner._taught.facts(learner.head)
-    kappa = prior_weight(bundle.prior, learner._taught.statistics, sealed=False)
+    kappa = prior_weight(bundle.prior, learner._taught.statistics, learner._taught._worth(), sealed=False)
     expected = (learner.embed(x).sum(0) + kappa * bundle.prior.means[1].astype(np.float64)) / (3 + kappa)
     np.testing.assert_allclose(facts.means[1], expected, rtol=1e-12)
     np.testing.assert_allclose(facts.means[0], bundle.prior.means[0].astype(np.float64), rtol=1e-12)
@@ -107,12 +107,12 @@ def test_the_weight_follows_the_user(rng):
             user = mean + apart * rng.normal(size=DIM) / np.sqrt(DIM)
             z = user + np.sqrt(WITHIN / DIM) * rng.normal(size=(6, DIM))
             statistics.add(f"p{i:02d}", np.rint(z * 2**20).astype(np.int32))
-    assert prior_weight(prior, Statistics(DIM), sealed=False) == prior.kappa == pytest.approx(4.0)
-    assert prior_weight(prior, far, sealed=False) < 2.0
-    assert prior_weight(prior, near, sealed=False) > 6.0
+    assert prior_weight(prior, Statistics(DIM), {}, sealed=False) == prior.kappa == pytest.approx(4.0)
+    assert prior_weight(prior, far, far.counts, sealed=False) < 2.0
+    assert prior_weight(prior, near, near.counts, sealed=False) > 6.0
     one = Statistics(DIM)
     one.add("p00", np.rint((means[:1] + 0.1) * 2**20).astype(np.int32))
-    assert abs(prior_weight(prior, one, sealed=False) - 4.0) < 8.0 / STRENGTH
+    assert abs(prior_weight(prior, one, one.counts, sealed=False) - 4.0) < 8.0 / STRENGTH
 
 
 def test_few_examples_do_better_than_either_alone():
@@ -126,7 +126,7 @@ def test_few_examples_do_better_than_either_alone():
         z = user + np.sqrt(WITHIN / DIM) * rng.normal(size=(3, DIM))
         statistics = Statistics(DIM)
         statistics.add("p00", np.rint(z * 2**20).astype(np.int32))
-        kappa = prior_weight(prior, statistics, sealed=False)
+        kappa = prior_weight(prior, statistics, statistics.counts, sealed=False)
         both = (z.sum(0) + kappa * means[0]) / (3 + kappa)
         for name, estimate in (("prior", means[0]), ("examples", z.mean(0)), ("both", both)):
             errors[name].append(float(np.square(estimate - user).sum()))

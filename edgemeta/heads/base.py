@@ -28,7 +28,7 @@ class Facts:
     moment(): G (D, D). examples(): Z (N, D) in a canonical order and y (N,), the class of each row; groups(): (N,),
     equal numbers for rows that belong together. `single` says whether every example is still there singly (not
     sealed), so that examples() and groups() work. prior: what is known of the classes beforehand, or None. cells(): how
-    many independent examples there are, those of one group and class counting as one; None to count them here.
+    many independent examples each class has (C,), those of one group counting as one; None to count them here.
     """
 
     labels: tuple[str, ...]
@@ -40,14 +40,14 @@ class Facts:
     groups: Callable[[], NDArray[np.int64]]
     single: bool = True
     prior: Prior | None = None
-    cells: Callable[[], int] | None = None
+    cells: Callable[[], NDArray[np.int64]] | None = None
 
     def independent(self) -> int:
         """How many examples there are when those of one group and class count as one. Sealed ones all count."""
         if not self.single:
             return self.total
         if self.cells is not None:
-            return self.cells()
+            return int(self.cells().sum())
         _, y = self.examples()
         groups = self.groups()
         return len(np.unique(groups * len(self.labels) + y))

@@ -38,6 +38,8 @@ class Folds:
     known (C,) how many examples a class is worth beforehand (0 if not given), which no fold takes away.
 
     left (N, C): how many examples of each class there are without the fold of that example. gone (N, C): where none.
+    whole (C,): how many independent examples a class is worth, n^2 / sum of n_g^2 for groups of n_g, whose frames are
+    taken for one: that many single ones would give a mean as sure. worth (N, C): the same without each example's fold.
     """
 
     def __init__(self, y: Ints, groups: Ints, counts: Floats, known: Floats | None = None) -> None:
@@ -52,12 +54,11 @@ class Folds:
         self._left = self.counts - out  # of each class without each fold
         self.left = self._left[self.groups]
         self.gone = (self.left == 0) & (self._known == 0.0)
-
-    @property
-    def worth(self) -> Floats:
-        """left (N, C), with what the classes are worth beforehand."""
-        worth: Floats = self.left + self._known
-        return worth
+        squares = out * out
+        whole = _worth(self.counts, squares.sum(axis=0))
+        known_worth = self._known * np.where(self.counts > 0, whole / np.maximum(self.counts, 1), 1.0)
+        self.whole = whole + known_worth
+        self.worth = (_worth(self._left, squares.sum(axis=0) - squares) + known_worth)[self.groups]
 
     def as_new(self, distances: Floats) -> Floats:
         """How much less (N, C) the squared distances to means without a fold would be to means of all examples.
@@ -66,7 +67,7 @@ class Folds:
         mean without its fold is one of fewer; the others' hardly change. 0 where a class is gone.
         """
         rows = np.arange(len(self.y))
-        left, whole = self.worth[rows, self.y], self.counts[self.y] + self._known[self.y]
+        left, whole = self.worth[rows, self.y], self.whole[self.y]
         less = np.zeros_like(distances)
         share = 1.0 - left * (whole + 1.0) / ((left + 1.0) * whole)
         less[rows, self.y] = np.where(left > 0.0, share * distances[rows, self.y], 0.0)
@@ -95,3 +96,9 @@ class Folds:
         rows = self._order[self._starts[group][which] + within]
         kept = left[which] > 0.0
         return MovedMeans(rows[kept], label[which][kept], means[which][kept])
+
+
+def _worth(counts: Ints, squares: Ints) -> Floats:
+    """n^2 / sum n_g^2, 0 where there is nothing."""
+    worth: Floats = counts * counts / np.maximum(squares, 1)
+    return worth

@@ -11,13 +11,14 @@ from .state import State
 
 
 class Draft:
-    """Ids come from `identity`, which then is the first record, or go on in `state`."""
+    """Ids come from `identity`, which then is the first record, or go on in `state`: in either case above every counter
+    that the journal knows, so that a later example has a larger one whatever uuid gave it (Lamport 1978)."""
 
     def __init__(self, state: State, identity: Identity | None) -> None:
         self.records: list[tuple[int, bytes]] = []
-        self._uuid, self._next = state.uuid, state.next_counter
+        self._uuid, self._next = state.uuid, max(state.next_counter, state.clock)
         if identity is not None:
-            self._uuid, self._next = identity.uuid, 1
+            self._uuid, self._next = identity.uuid, state.clock
             self.records.append((fmt.IDENTITY, fmt.encode_identity(identity)))
         self._first = len(self.records)
 

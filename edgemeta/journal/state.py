@@ -22,6 +22,9 @@ from .scan import Scan, Transaction, Window, damaged, payload_at
 from .store import Store
 
 
+CLOCK_END = 1 << 62
+
+
 class Entry(NamedTuple):
     """A live example in the index. offset: of its record in the file."""
 
@@ -76,6 +79,8 @@ class State:
         self.sealed = RangeSet()
         self.uuid, self.place, self.volatile = header.uuid, header.place, header.volatile
         self.next_counter = header.next_counter
+        # Above every counter that was seen, but for absurd ones, which a hostile file may name.
+        self.clock = header.next_counter if header.next_counter < CLOCK_END else 1
         self.number: int | None = None
         self.synced = header.base
         self.undoable: list[tuple[int, int]] = []  # (number, offset) of what undo can take back, newest last
@@ -131,6 +136,8 @@ class State:
         return self._uuids.setdefault(uuid, uuid)
 
     def _used(self, journal: bytes, end: int) -> None:
+        if self.clock < end < CLOCK_END:
+            self.clock = end
         if journal == self.uuid and end > self.next_counter:
             self.next_counter = end
 

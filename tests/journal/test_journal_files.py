@@ -568,3 +568,19 @@ def test_an_empty_file_is_no_riddle(path):
     for call in (lambda: Journal.peek(path), lambda: open_journal(path)):
         with pytest.raises(JournalDamagedError, match="delete it to begin anew"):
             call()
+
+
+def test_counters_say_what_was_learned_first(path, tmp_path):
+    """Over sessions that each take a new uuid, and after a merge: a later example has a larger counter."""
+    with open_journal(tmp_path / "other") as other:
+        other.append([new("x", n) for n in range(1, 8)])
+        for session in range(3):
+            with open_journal(path, sync="manual") as journal:
+                journal.append([new("a", 10 * session + 1), new("b", 10 * session + 2)])
+                if session == 1:
+                    journal.merge(other)
+        with open_journal(path) as journal:
+            own = [each for each, entry in journal.live.items() if entry.label != "x"]
+            assert len({each.journal for each in own}) == 3
+            assert [each.counter for each in own] == sorted(each.counter for each in own)
+            assert own[-1].counter > 7 and journal.append([new("c", 99)]).added[0].counter > own[-1].counter

@@ -23,7 +23,11 @@ def add_commands(commands: Any) -> None:
     learn = _command(commands, "learn", _learn, "teach images of one class, or what number they show")
     what = learn.add_mutually_exclusive_group(required=True)
     what.add_argument("--label", help="the class")
-    what.add_argument("--target", metavar="X", help="instead the number to learn, or several: 1.5,-2")
+    what.add_argument(
+        "--target",
+        metavar="X",
+        help="instead the number to learn, or several: 1.5,-2 (--target=-2,1.5 where the first is negative)",
+    )
     learn.add_argument("--group", help="what belongs together, a burst of frames for instance")
     learn.add_argument("--keep", choices=["input"], help="store the fitted images too, for `relearn`")
     learn.add_argument("images", nargs="+", metavar="IMAGE")

@@ -1,0 +1,74 @@
+/* internal.h - what the files of the core share and nobody else sees. */
+#ifndef EDGEMETA_INTERNAL_H
+#define EDGEMETA_INTERNAL_H
+
+#include "edgemeta.h"
+
+/* For the kernels of images. */
+#define EM_ROWS 4   /* rows that are resampled at once */
+#define EM_SLACK 32 /* bytes that a kernel may touch past a line */
+/* The weights of one output, four taps a group of eight int16_t: of each the low 16 bits with a sign, a to d; then what
+ * is missing in units of 2^16, 0 to 64, two a number and each pair twice: A + 256 B, A + 256 B, C + 256 D, C + 256 D.
+ * (So pairs can be loaded into all of a register, and products with A to D are below 2^15, their sums below 2^16.) The
+ * last group is filled with zeros. In all this many int16_t: */
+#define EM_WEIGHTS(taps) (2 * (((size_t)(taps) + 3) / 4 * 4))
+
+/* One implementation an instruction set: kernels_*.c. Arrays need no alignment; lengths may be 0. */
+struct em_kernels {
+    const char *name;
+
+    /* numbers */
+    /* sum of a[i] b[i] */
+    float (*dot)(const float *a, const float *b, size_t n);
+    /* out[r] = sum of rows[r * stride + i] z[i], r = 0 to 3 */
+    void (*dot4)(const float *rows, size_t stride, const float *z, size_t n, float *out);
+    double (*dot64)(const double *a, const double *b, size_t n);
+    /* out[2 r + c] = sum of a[r * stride_a + i] b[c * stride_b + i], r = 0 to 3, c = 0 and 1 */
+    void (*block64)(const double *a, size_t stride_a, const double *b, size_t stride_b, size_t n, double *out);
+    /* y += a x */
+    void (*axpy64)(double a, const double *x, double *y, size_t n);
+    /* sum of the IEEE binary16 a[i] times b[i], and of the int8 a[i] times b[i] */
+    float (*dot_f16)(const uint16_t *a, const float *b, size_t n);
+    float (*dot_i8)(const int8_t *a, const float *b, size_t n);
+    /* `count` tiles of 8 rows and 4 columns, each row-major, of which tile k has the columns from 4 k on:
+     * sums[32 k + 4 r + c] += sign a[r] b[4 k + c]. On the grid of Q20 that is exact. */
+    void (*tiles)(double *sums, const double *a, const double *b, size_t count, double sign);
+
+    /* images: Pillow's weights in units of 2^-22, each split in two (EM_WEIGHTS), so that 16-bit products do */
+    /* `rows` rows (1 to EM_ROWS) of `to` pixels of 3 or 1 bytes, each from a line: of each channel
+     * out[i] = min(255, (sum over t < taps of weight(i, t) * line[(starts[i] + t) * channels] + 2^21) >> 22).
+     * The weights of pixel i + 1 follow those of pixel i. May read EM_SLACK bytes past the taps of a pixel, and write
+     * as many past a row. */
+    void (*along_row)(const uint8_t *const *lines, uint32_t rows, uint32_t channels, uint32_t to,
+                      const uint32_t *starts, uint32_t taps, const int16_t *weights, uint8_t *const *out);
+    /* A line of n bytes: out[j] = min(255, (sum over t < taps of weight(t) * lines[t][j] + 2^21) >> 22). There is one
+     * pointer more in `lines` than taps, to a line like the others. May read EM_SLACK bytes past each line; writes n.
+     */
+    void (*along_column)(const uint8_t *const *lines, uint32_t taps, const int16_t *weights, size_t n, uint8_t *out);
+};
+
+extern const struct em_kernels em_kernels_portable;
+#if defined(__x86_64__) || defined(__i386__)
+extern const struct em_kernels em_kernels_sse2;
+extern const struct em_kernels em_kernels_avx2;
+#endif
+#if defined(__aarch64__) || (defined(__arm__) && defined(__ARM_NEON))
+extern const struct em_kernels em_kernels_neon;
+#endif
+#if defined(__aarch64__)
+extern const struct em_kernels em_kernels_neon_dotprod;
+#endif
+
+/* CRC-32 as in zlib: em_crc32(em_crc32(0, a), b) is that of a and b. */
+uint32_t em_crc32(uint32_t start, const void *data, size_t size);
+
+/* A length of memory rounded up to EM_ALIGN; SIZE_MAX stays, for "more than there can be". */
+size_t em_aligned(size_t size);
+/* a * b and a + b; SIZE_MAX where that is more than a size_t holds. */
+size_t em_times(size_t a, size_t b);
+size_t em_plus(size_t a, size_t b);
+
+/* Whether memory is there, large enough and aligned. Returns EM_OK, EM_ERR_NULL or EM_ERR_MEMORY. */
+int em_check_memory(const void *memory, size_t size, size_t needed);
+
+#endif

@@ -1,0 +1,424 @@
+/* journal_write.c - one call, one transaction: drafted in memory, written, made durable, and only then taken in.
+ *
+ * Whether there is room for what it says is found out before anything is written, so that taking it in cannot fail. */
+#include "journal.h"
+
+int emj_check_writable(const em_journal *journal)
+{
+    if (journal == NULL)
+        return EM_ERR_NULL;
+    return journal->mode == EM_JOURNAL_READ || journal->unusable || journal->broken ? EM_ERR_STATE : EM_OK;
+}
+
+int emj_place(const em_store *store, uint8_t *place)
+{
+    memset(place, 0, 16);
+    return store->place == NULL || store->place(store->user, place) == 0 ? EM_OK : EM_ERR_IO;
+}
+
+int emj_fresh_uuid(em_journal *journal)
+{
+    uint8_t bytes[16] = {0};
+    if (journal->store.random(journal->store.user, bytes, 16) != 0)
+        return EM_ERR_IO;
+    if (emj_is_zero(bytes, 16) || emj_uuid_find(journal, bytes) >= 0)
+        return EM_ERR_IO; /* that is not random */
+    return emj_uuid_take(journal, bytes);
+}
+
+int emj_draft_begin(em_journal *journal, emj_draft *draft)
+{
+    memset(draft, 0, sizeof *draft);
+    draft->uuids_before = journal->uuid_count;
+    draft->classes_before = journal->class_count;
+    int status = emj_check_writable(journal);
+    if (status < 0)
+        return status;
+    if (journal->has_number && journal->number == UINT64_MAX)
+        return EM_ERR_STATE;
+    emj_ranges_clear(&journal->draft, journal->uuid_count);
+    draft->uuid = journal->uuid;
+    draft->next = journal->next > journal->clock ? journal->next : journal->clock;
+    if (journal->own && journal->next < EMJ_MAX_COUNTER / 2)
+        return EM_OK;
+    status = emj_place(&journal->store, draft->place);
+    if (status < 0)
+        return status;
+    int uuid = emj_fresh_uuid(journal);
+    if (uuid < 0)
+        return uuid;
+    draft->has_identity = 1;
+    draft->uuid = (uint32_t)uuid;
+    draft->next = journal->clock;
+    return EM_OK;
+}
+
+/* One more behind the live examples; its class counts it already. */
+emj_live *emj_draft_stage(em_journal *journal, emj_draft *draft, const uint8_t *label, size_t size, int *status)
+{
+    if (journal->limits.examples - journal->live_count <= draft->staged) {
+        *status = EM_ERR_FULL;
+        return NULL;
+    }
+    int of_class = emj_class_take(journal, label, size);
+    if (of_class < 0 || journal->classes[of_class].count == UINT64_MAX) {
+        *status = of_class < 0 ? of_class : EM_ERR_FULL;
+        return NULL;
+    }
+    emj_live *each = &journal->live[journal->live_count + draft->staged++];
+    memset(each, 0, sizeof *each);
+    each->of_class = (uint32_t)of_class;
+    journal->classes[of_class].count++;
+    *status = EM_OK;
+    return each;
+}
+
+int emj_draft_drop(em_journal *journal, emj_draft *draft, int status)
+{
+    for (uint32_t i = 0; i < draft->staged; i++)
+        journal->classes[journal->live[journal->live_count + i].of_class].count--;
+    draft->staged = 0;
+    journal->class_count = draft->classes_before;
+    journal->uuid_count = draft->uuids_before;
+    return status;
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------------- */
+
+typedef struct end_of_file {
+    const em_store *store;
+    uint64_t at;
+} end_of_file;
+
+static int append(void *to, const void *data, size_t size)
+{
+    end_of_file *end = to;
+    int status = end->store->append(end->store->user, end->at, data, size);
+    end->at += size;
+    return status;
+}
+
+static void put_text(emj_sink *sink, const char *text, size_t size)
+{
+    if (size != 0)
+        emj_sink_put(sink, text, size);
+}
+
+static void put_numbers(emj_sink *sink, const em_example *example, uint32_t dim)
+{
+    static const uint8_t zeros[8] = {0};
+    uint8_t number[8];
+    for (uint32_t i = 0; i < dim; i++) {
+        emj_store32(number, (uint32_t)example->q20[i]);
+        emj_sink_put(sink, number, 4);
+    }
+    emj_sink_put(sink, zeros, dim % 2 ? 4 : 0);
+    for (uint32_t i = 0; example->target != NULL && i < example->targets; i++) {
+        emj_store64(number, emj_bits(example->target[i]));
+        emj_sink_put(sink, number, 8);
+    }
+}
+
+/* An example that the caller gives; `length` of its payload was worked out when it was staged. */
+static void put_example(emj_sink *sink, const em_example *example, const uint8_t *id, uint32_t length, uint32_t dim)
+{
+    static const uint8_t zeros[8] = {0};
+    uint8_t head[EMJ_EXAMPLE] = {0};
+    size_t label = emj_length(example->label), group = example->group ? emj_length(example->group) : 0;
+    size_t variant = example->variant ? emj_length(example->variant) : 0;
+    memcpy(head, id, 24);
+    emj_store32(head + 48, example->group ? 1 : 0);
+    emj_store32(head + 52, dim);
+    emj_store16(head + 56, (uint32_t)label);
+    emj_store16(head + 58, (uint32_t)group);
+    emj_store16(head + 60, (uint32_t)variant);
+    emj_store32(head + 72, example->target ? example->targets : 0);
+    emj_sink_begin(sink, EMJ_IS_EXAMPLE, length);
+    emj_sink_put(sink, head, sizeof head);
+    put_text(sink, example->label, label);
+    put_text(sink, example->group, group);
+    put_text(sink, example->variant, variant);
+    emj_sink_put(sink, zeros, (8 - (label + group + variant) % 8) % 8);
+    put_numbers(sink, example, dim);
+    emj_sink_end(sink);
+}
+
+/* Ids are given out here, in the order of the staged examples. */
+static void put_staged(em_journal *journal, emj_draft *draft, emj_sink *sink)
+{
+    const uint8_t *uuid = journal->uuids[draft->uuid].bytes;
+    for (uint32_t i = 0; i < draft->staged && sink->status == EM_OK; i++) {
+        emj_live *each = &journal->live[journal->live_count + i];
+        uint8_t id[24];
+        uint64_t offset = sink->offset;
+        emj_id_encode(uuid, draft->next, id);
+        if (draft->examples)
+            put_example(sink, &draft->examples[i], id, each->length, journal->header.dim);
+        else
+            emj_sink_copy(sink, &journal->source, each->offset, EMJ_IS_EXAMPLE, id);
+        each->offset = offset;
+        each->uuid = draft->uuid;
+        each->counter = draft->next++;
+    }
+}
+
+static int write_transaction(em_journal *journal, emj_draft *draft, uint64_t *end)
+{
+    end_of_file to = {&journal->store, journal->end};
+    uint32_t seed = journal->header.seed;
+    emj_sink sink = {append, &to, journal->out, 0, journal->end, seed, 0, 0, seed, 0, EM_OK};
+    emj_commit commit = {0, draft->undoes, journal->synced, journal->end, 0, 0, 0};
+    commit.number = journal->has_number ? journal->number + 1 : 1;
+    if (draft->has_identity) {
+        uint8_t payload[EMJ_IDENTITY] = {0};
+        memcpy(payload, journal->uuids[draft->uuid].bytes, 16);
+        memcpy(payload + 16, draft->place, 16);
+        emj_store32(payload + 32, journal->mode == EM_JOURNAL_LAZY);
+        emj_sink_record(&sink, EMJ_IS_IDENTITY, payload, EMJ_IDENTITY);
+    }
+    emj_sink_ranges(&sink, &journal->draft);
+    put_staged(journal, draft, &sink);
+    emj_sink_commit(&sink, &commit);
+    *end = sink.offset;
+    return sink.status;
+}
+
+static void take_back(em_journal *journal)
+{
+    if (journal->store.truncate(journal->store.user, journal->end) != 0)
+        journal->unusable = 1;
+}
+
+/* ---- taking in -------------------------------------------------------------------------------------------------- */
+
+static void take_identity(em_journal *journal, const emj_draft *draft)
+{
+    if (!draft->has_identity)
+        return;
+    journal->uuid = draft->uuid;
+    journal->is_volatile = journal->mode == EM_JOURNAL_LAZY;
+    memcpy(journal->place, draft->place, 16);
+}
+
+/* Returns whether anything was forgotten. There is room for all of it, and of a seal all ids are in it or none. */
+static int take_tombstones(em_journal *journal)
+{
+    uint64_t low = UINT64_MAX, high = 0;
+    for (uint32_t i = 0; i < journal->draft.count; i++) {
+        const emj_range *each = &journal->draft.items[i];
+        (void)emj_ranges_add(&journal->dead, each->uuid, each->first, each->end);
+        low = each->first < low ? each->first : low;
+        high = each->end > high ? each->end : high;
+    }
+    if (high == 0)
+        return 0;
+    uint32_t examples = emj_live_bury(journal, low, high);
+    return (emj_seals_bury(journal) > 0) | (examples != 0);
+}
+
+static void take_in(em_journal *journal, const emj_draft *draft, uint64_t end)
+{
+    uint32_t before = journal->live_count;
+    uint64_t start = journal->end, number = journal->has_number ? journal->number + 1 : 1;
+    take_identity(journal, draft);
+    if (draft->staged) {
+        journal->next = draft->next;
+        if (draft->next > journal->clock && draft->next < EMJ_CLOCK_END)
+            journal->clock = draft->next;
+    } else if (draft->has_identity) {
+        journal->next = 1;
+    }
+    int changed = take_tombstones(journal) | (draft->staged != 0);
+    memmove(journal->live + journal->live_count, journal->live + before, draft->staged * sizeof *journal->live);
+    journal->live_count += draft->staged;
+    if (draft->staged && draft->next > journal->uuids[draft->uuid].highest)
+        journal->uuids[draft->uuid].highest = draft->next;
+    journal->number = number;
+    journal->has_number = 1;
+    if (draft->undoes)
+        emj_forget_undo(journal, draft->undoes);
+    else if (changed)
+        emj_note_undo(journal, number, start, before);
+    journal->end = journal->source.limit = end;
+    journal->source.size = 0;
+    journal->own = 1;
+    if (journal->mode == EM_JOURNAL_WRITE)
+        journal->synced = end;
+}
+
+int emj_draft_finish(em_journal *journal, emj_draft *draft)
+{
+    uint64_t end;
+    if (journal->dead.count + emj_ranges_growth(&journal->dead, &journal->draft) > (int64_t)journal->dead.room)
+        return emj_draft_drop(journal, draft, EM_ERR_FULL);
+    int status = write_transaction(journal, draft, &end);
+    if (status == EM_OK && journal->mode == EM_JOURNAL_WRITE && journal->store.sync(journal->store.user) != 0) {
+        /* Never sync again: the system may have dropped what was to be written, and would say that all is well. */
+        journal->unusable = 1;
+        status = EM_ERR_IO;
+    }
+    if (status < 0) {
+        take_back(journal);
+        return emj_draft_drop(journal, draft, status);
+    }
+    take_in(journal, draft, end);
+    return EM_OK;
+}
+
+/* ---- the calls --------------------------------------------------------------------------------------------------- */
+
+static int check_texts(const em_example *example)
+{
+    const char *texts[] = {example->label, example->group, example->variant};
+    if (example->label == NULL || example->q20 == NULL)
+        return EM_ERR_NULL;
+    for (int i = 0; i < 3; i++) {
+        size_t size = texts[i] ? emj_length(texts[i]) : 0;
+        if (texts[i] == NULL || (i == 2 && size == 0))
+            continue;
+        if (size == 0 || size > 255)
+            return EM_ERR_SIZE;
+        if (!emj_is_label((const uint8_t *)texts[i], size))
+            return EM_ERR_VALUE;
+    }
+    return EM_OK;
+}
+
+static int check_example(const em_journal *journal, const em_example *example, uint32_t targets)
+{
+    int status = check_texts(example);
+    if (status < 0)
+        return status;
+    if ((example->target == NULL) != (example->targets == 0) || example->targets > (uint32_t)1 << 24)
+        return EM_ERR_SIZE;
+    if (example->targets != targets)
+        return EM_ERR_MISMATCH;
+    for (uint32_t i = 0; i < journal->header.dim; i++)
+        if (example->q20[i] > EM_Q20 || example->q20[i] < -EM_Q20)
+            return EM_ERR_VALUE;
+    for (uint32_t i = 0; i < example->targets; i++)
+        if (!emj_finite(example->target[i]))
+            return EM_ERR_VALUE;
+    return EM_OK;
+}
+
+static int stage_new(em_journal *journal, emj_draft *draft, const em_example *example)
+{
+    int status;
+    const char *label = example->label, *group = example->group;
+    size_t texts = emj_length(label) + (group ? emj_length(group) : 0);
+    texts += example->variant ? emj_length(example->variant) : 0;
+    emj_live *each = emj_draft_stage(journal, draft, (const uint8_t *)label, emj_length(label), &status);
+    if (each == NULL)
+        return status;
+    each->group = group ? emj_group_hash((const uint8_t *)group, emj_length(group)) : 0;
+    each->length = (uint32_t)((EMJ_EXAMPLE + texts + 7) / 8 * 8);
+    each->length += (journal->header.dim + 1) / 2 * 8 + example->targets * 8;
+    return EM_OK;
+}
+
+/* How many targets the examples must have: as the options say, else as those that are there, else as the first new
+ * one. */
+static uint32_t needed_targets(const em_journal *journal, const em_example *examples)
+{
+    if (journal->wanted != EM_ANY_TARGETS)
+        return journal->wanted;
+    return journal->targets != EM_ANY_TARGETS ? journal->targets : examples[0].targets;
+}
+
+int em_journal_append(em_journal *journal, const em_example *examples, uint32_t count, em_id *ids)
+{
+    emj_draft draft;
+    int status = emj_check_writable(journal);
+    if (status < 0 || count == 0)
+        return status;
+    if (examples == NULL)
+        return EM_ERR_NULL;
+    uint32_t targets = needed_targets(journal, examples);
+    if (journal->mixed)
+        return EM_ERR_MISMATCH;
+    for (uint32_t i = 0; i < count && status == EM_OK; i++)
+        status = check_example(journal, &examples[i], targets);
+    if (status < 0)
+        return status;
+    status = emj_draft_begin(journal, &draft);
+    draft.examples = examples;
+    for (uint32_t i = 0; i < count && status == EM_OK; i++)
+        status = stage_new(journal, &draft, &examples[i]);
+    if (status < 0)
+        return emj_draft_drop(journal, &draft, status);
+    status = emj_draft_finish(journal, &draft);
+    if (status < 0)
+        return status;
+    emj_note_targets(journal, targets);
+    for (uint32_t i = 0; ids != NULL && i < count; i++) {
+        memcpy(ids[i].uuid, journal->uuids[draft.uuid].bytes, 16);
+        ids[i].counter = draft.next - count + i;
+    }
+    return EM_OK;
+}
+
+int em_journal_forget(em_journal *journal, const em_id *ids, uint32_t count)
+{
+    emj_draft draft;
+    int status = emj_check_writable(journal);
+    if (status < 0 || count == 0)
+        return status;
+    if (ids == NULL)
+        return EM_ERR_NULL;
+    for (uint32_t i = 0; i < count; i++)
+        if (em_journal_find(journal, &ids[i]) < 0)
+            return EM_ERR_NOT_FOUND;
+    status = emj_draft_begin(journal, &draft);
+    for (uint32_t i = 0; i < count && status == EM_OK; i++) {
+        const emj_live *each = &journal->live[em_journal_find(journal, &ids[i])];
+        status = emj_ranges_add(&journal->draft, each->uuid, each->counter, each->counter + 1);
+    }
+    return status < 0 ? emj_draft_drop(journal, &draft, status) : emj_draft_finish(journal, &draft);
+}
+
+static int draft_label(em_journal *journal, uint32_t of_class)
+{
+    int status = EM_OK;
+    for (uint32_t i = 0; i < journal->live_count && status == EM_OK; i++) {
+        const emj_live *each = &journal->live[i];
+        if (each->of_class == of_class)
+            status = emj_ranges_add(&journal->draft, each->uuid, each->counter, each->counter + 1);
+    }
+    for (uint32_t i = 0; i < journal->seal_count; i++) {
+        const emj_seal *seal = &journal->seals[i];
+        for (uint32_t k = 0; k < seal->ranges && seal->of_class == of_class && status == EM_OK; k++) {
+            const emj_range *part = &journal->pool[seal->first_range + k];
+            status = emj_ranges_add(&journal->draft, part->uuid, part->first, part->end);
+        }
+    }
+    return status;
+}
+
+int em_journal_forget_label(em_journal *journal, const char *label)
+{
+    emj_draft draft;
+    int status = emj_check_writable(journal);
+    if (status < 0)
+        return status;
+    int of_class = em_journal_class(journal, label);
+    if (of_class < 0)
+        return of_class;
+    status = emj_draft_begin(journal, &draft);
+    if (status == EM_OK)
+        status = draft_label(journal, (uint32_t)of_class);
+    return status < 0 ? emj_draft_drop(journal, &draft, status) : emj_draft_finish(journal, &draft);
+}
+
+int em_journal_sync(em_journal *journal)
+{
+    int status = emj_check_writable(journal);
+    if (status < 0)
+        return status;
+    if (journal->store.sync(journal->store.user) != 0) {
+        journal->unusable = 1;
+        return EM_ERR_IO;
+    }
+    journal->synced = journal->end;
+    return EM_OK;
+}

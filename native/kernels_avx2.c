@@ -1,0 +1,179 @@
+/* kernels_avx2.c - x86 with AVX2, FMA and F16C (Intel since 2013, AMD since 2015). */
+#include <immintrin.h>
+
+#include "image_avx2.h"
+#include "numbers.h"
+
+static inline float sum_ps(__m256 x)
+{
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_shuffle_ps(half, half, 1)));
+}
+
+static inline double sum_pd(__m256d x)
+{
+    __m128d half = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
+}
+
+static float dot(const float *a, const float *b, size_t n)
+{
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), s0);
+        s1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8), s1);
+        s2 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 16), _mm256_loadu_ps(b + i + 16), s2);
+        s3 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 24), _mm256_loadu_ps(b + i + 24), s3);
+    }
+    for (; i + 8 <= n; i += 8)
+        s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), s0);
+    float sum = sum_ps(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3)));
+    for (; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+static void dot4(const float *rows, size_t stride, const float *z, size_t n, float *out)
+{
+    const float *r0 = rows, *r1 = rows + stride, *r2 = rows + 2 * stride, *r3 = rows + 3 * stride;
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0, t0 = s0, t1 = s0, t2 = s0, t3 = s0;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m256 x = _mm256_loadu_ps(z + i), y = _mm256_loadu_ps(z + i + 8);
+        s0 = _mm256_fmadd_ps(_mm256_loadu_ps(r0 + i), x, s0);
+        s1 = _mm256_fmadd_ps(_mm256_loadu_ps(r1 + i), x, s1);
+        s2 = _mm256_fmadd_ps(_mm256_loadu_ps(r2 + i), x, s2);
+        s3 = _mm256_fmadd_ps(_mm256_loadu_ps(r3 + i), x, s3);
+        t0 = _mm256_fmadd_ps(_mm256_loadu_ps(r0 + i + 8), y, t0);
+        t1 = _mm256_fmadd_ps(_mm256_loadu_ps(r1 + i + 8), y, t1);
+        t2 = _mm256_fmadd_ps(_mm256_loadu_ps(r2 + i + 8), y, t2);
+        t3 = _mm256_fmadd_ps(_mm256_loadu_ps(r3 + i + 8), y, t3);
+    }
+    /* Four sums at once: two rounds of pairs within the halves, then the halves. */
+    __m256 p = _mm256_hadd_ps(_mm256_add_ps(s0, t0), _mm256_add_ps(s1, t1));
+    __m256 q = _mm256_hadd_ps(_mm256_add_ps(s2, t2), _mm256_add_ps(s3, t3));
+    p = _mm256_hadd_ps(p, q);
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(p), _mm256_extractf128_ps(p, 1)));
+    for (; i < n; i++) {
+        out[0] += r0[i] * z[i];
+        out[1] += r1[i] * z[i];
+        out[2] += r2[i] * z[i];
+        out[3] += r3[i] * z[i];
+    }
+}
+
+static double dot64(const double *a, const double *b, size_t n)
+{
+    __m256d s0 = _mm256_setzero_pd(), s1 = s0, s2 = s0, s3 = s0;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        s0 = _mm256_fmadd_pd(_mm256_loadu_pd(a + i), _mm256_loadu_pd(b + i), s0);
+        s1 = _mm256_fmadd_pd(_mm256_loadu_pd(a + i + 4), _mm256_loadu_pd(b + i + 4), s1);
+        s2 = _mm256_fmadd_pd(_mm256_loadu_pd(a + i + 8), _mm256_loadu_pd(b + i + 8), s2);
+        s3 = _mm256_fmadd_pd(_mm256_loadu_pd(a + i + 12), _mm256_loadu_pd(b + i + 12), s3);
+    }
+    for (; i + 4 <= n; i += 4)
+        s0 = _mm256_fmadd_pd(_mm256_loadu_pd(a + i), _mm256_loadu_pd(b + i), s0);
+    double sum = sum_pd(_mm256_add_pd(_mm256_add_pd(s0, s1), _mm256_add_pd(s2, s3)));
+    for (; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+static void block64(const double *a, size_t stride_a, const double *b, size_t stride_b, size_t n, double *out)
+{
+    const double *a0 = a, *a1 = a + stride_a, *a2 = a + 2 * stride_a, *a3 = a + 3 * stride_a;
+    const double *b0 = b, *b1 = b + stride_b;
+    __m256d s00 = _mm256_setzero_pd(), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        __m256d x = _mm256_loadu_pd(b0 + i), y = _mm256_loadu_pd(b1 + i), r;
+        r = _mm256_loadu_pd(a0 + i);
+        s00 = _mm256_fmadd_pd(r, x, s00);
+        s01 = _mm256_fmadd_pd(r, y, s01);
+        r = _mm256_loadu_pd(a1 + i);
+        s10 = _mm256_fmadd_pd(r, x, s10);
+        s11 = _mm256_fmadd_pd(r, y, s11);
+        r = _mm256_loadu_pd(a2 + i);
+        s20 = _mm256_fmadd_pd(r, x, s20);
+        s21 = _mm256_fmadd_pd(r, y, s21);
+        r = _mm256_loadu_pd(a3 + i);
+        s30 = _mm256_fmadd_pd(r, x, s30);
+        s31 = _mm256_fmadd_pd(r, y, s31);
+    }
+    __m256d p = _mm256_hadd_pd(s00, s01), q = _mm256_hadd_pd(s10, s11); /* 00 01 | 00 01, 10 11 | 10 11 */
+    __m256d u = _mm256_hadd_pd(s20, s21), v = _mm256_hadd_pd(s30, s31);
+    _mm_storeu_pd(out, _mm_add_pd(_mm256_castpd256_pd128(p), _mm256_extractf128_pd(p, 1)));
+    _mm_storeu_pd(out + 2, _mm_add_pd(_mm256_castpd256_pd128(q), _mm256_extractf128_pd(q, 1)));
+    _mm_storeu_pd(out + 4, _mm_add_pd(_mm256_castpd256_pd128(u), _mm256_extractf128_pd(u, 1)));
+    _mm_storeu_pd(out + 6, _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1)));
+    for (; i < n; i++)
+        for (size_t r = 0; r < 4; r++) {
+            out[2 * r] += a[r * stride_a + i] * b0[i];
+            out[2 * r + 1] += a[r * stride_a + i] * b1[i];
+        }
+}
+
+static void axpy64(double a, const double *x, double *y, size_t n)
+{
+    __m256d factor = _mm256_set1_pd(a);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_pd(y + i, _mm256_fmadd_pd(factor, _mm256_loadu_pd(x + i), _mm256_loadu_pd(y + i)));
+        _mm256_storeu_pd(y + i + 4, _mm256_fmadd_pd(factor, _mm256_loadu_pd(x + i + 4), _mm256_loadu_pd(y + i + 4)));
+    }
+    for (; i < n; i++)
+        y[i] += a * x[i];
+}
+
+static float dot_f16(const uint16_t *a, const float *b, size_t n)
+{
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m256 x = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(a + i)));
+        __m256 y = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(a + i + 8)));
+        s0 = _mm256_fmadd_ps(x, _mm256_loadu_ps(b + i), s0);
+        s1 = _mm256_fmadd_ps(y, _mm256_loadu_ps(b + i + 8), s1);
+    }
+    float sum = sum_ps(_mm256_add_ps(s0, s1));
+    for (; i < n; i++)
+        sum += half_to_float(a[i]) * b[i];
+    return sum;
+}
+
+static float dot_i8(const int8_t *a, const float *b, size_t n)
+{
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(a + i));
+        __m256 x = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+        __m256 y = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)));
+        s0 = _mm256_fmadd_ps(x, _mm256_loadu_ps(b + i), s0);
+        s1 = _mm256_fmadd_ps(y, _mm256_loadu_ps(b + i + 8), s1);
+    }
+    float sum = sum_ps(_mm256_add_ps(s0, s1));
+    for (; i < n; i++)
+        sum += (float)a[i] * b[i];
+    return sum;
+}
+
+static void tiles(double *sums, const double *a, const double *b, size_t count, double sign)
+{
+    __m256d row[8];
+    for (size_t r = 0; r < 8; r++)
+        row[r] = _mm256_set1_pd(sign * a[r]);
+    for (size_t k = 0; k < count; k++) {
+        double *at = sums + 32 * k;
+        __m256d columns = _mm256_loadu_pd(b + 4 * k);
+        for (size_t r = 0; r < 8; r++)
+            _mm256_storeu_pd(at + 4 * r, _mm256_fmadd_pd(row[r], columns, _mm256_loadu_pd(at + 4 * r)));
+    }
+}
+
+const struct em_kernels em_kernels_avx2 = {
+    "avx2", dot, dot4, dot64, block64, axpy64, dot_f16, dot_i8, tiles, along_row_avx2, along_column_avx2,
+};

@@ -1,0 +1,8 @@
+/* kernels_portable.c - for any machine. */
+#include "image_portable.h"
+#include "numbers.h"
+
+const struct em_kernels em_kernels_portable = {
+    "portable",  any_dot,     any_dot4,   any_dot64, any_block64,        any_axpy64,
+    any_dot_f16, any_dot_i8,  any_tiles,   along_row_portable, along_column_portable,
+};

@@ -21,7 +21,6 @@ from .ids import ExampleId, Range, RangeSet
 from .scan import Scan, Transaction, Window, damaged, payload_at
 from .store import Store
 
-
 CLOCK_END = 1 << 62
 
 

@@ -218,6 +218,26 @@ class TestConfidence:
         assert -0.06 < np.mean(sure) - np.mean(right) < 0.04
         assert 0.5 < np.mean(right) < 0.95
 
+    @pytest.mark.parametrize("first", [1, 60])
+    def test_a_large_burst_flatters_neither_confidence_nor_report(self, first):
+        """One burst of many frames pulls the class means to itself; both say how good the head then is."""
+        sure, right, said = [], [], []
+        for seed in range(8):
+            rng = np.random.default_rng(seed)
+            centres = rng.normal(size=(5, 32))
+            learner = Learner(dim=32)
+            for c, centre in enumerate(centres):
+                for g in range(6):
+                    burst = centre + 3 * rng.normal(size=32) + 0.1 * rng.normal(size=(1 if g else first, 32))
+                    learner.learn_many(burst, f"{c}", group=f"{c} {g}")
+            found = learner.predict_many(np.repeat(centres, 40, 0) + 3 * rng.normal(size=(200, 32)))
+            sure += [p.confidence for p in found]
+            right += [p.label == f"{i // 40}" for i, p in enumerate(found)]
+            said.append(learner.report().accuracy)
+        # Without the burst, or without one of the few others, a class is known worse: too careful, never flattering.
+        assert -0.12 < np.mean(sure) - np.mean(right) < 0.04
+        assert -15 < np.mean(said) - 100 * np.mean(right) < 3
+
     def test_left_out_distances_become_those_of_new_examples(self):
         """E||z - mean of n - 1||^2 (n - 1)(n + 1) / n^2 = E||z - mean of n||^2, the z of the latter being new."""
         rng = np.random.default_rng(0)

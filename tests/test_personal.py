@@ -51,6 +51,19 @@ def test_the_mean_is_the_posterior(bundle, rng, head):
     np.testing.assert_allclose(facts.means[0], bundle.prior.means[0].astype(np.float64), rtol=1e-12)
 
 
+def test_a_burst_does_not_outweigh_the_factory(tmp_path, rng):
+    """Twenty frames of one picture say as much as the picture."""
+    prior, means = factory(rng, 5)
+    bundle = small_bundle(tmp_path / "c.edgemeta", prior=prior)
+    pictures = means + 0.4 * rng.normal(size=(5, DIM)) / np.sqrt(DIM)
+    one, burst = Learner(bundle), Learner(bundle)
+    for i, picture in enumerate(pictures):
+        one.learn(picture, f"p{i:02d}")
+        burst.learn_many(np.tile(picture, (20, 1)), f"p{i:02d}", group=f"burst {i}")
+    found = [each._taught.facts(each.head).means for each in (one, burst)]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-9)
+
+
 def test_the_order_of_teaching_does_not_move_the_weight(tmp_path, rng):
     """To the bit: it is summed over the classes in one order."""
     prior, means = factory(rng, 9)

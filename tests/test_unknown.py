@@ -131,6 +131,23 @@ class TestPrediction:
         learner.learn(x[0] * 1.01 + 0.01, "c0")  # the nineteenth
         assert learner.predict(-x[0]).novelty is not None
 
+    @pytest.mark.parametrize("head", ["euclidean", "auto"])
+    @pytest.mark.parametrize(("first", "others"), [(20, 20), (200, 1)])
+    def test_bursts_leave_the_rate(self, head, first, others):
+        """Frames of a burst are one example: new bursts of the same classes are rejected no more often than asked."""
+        rejected = []
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            centres = rng.normal(size=(5, 64)) / 8
+            learner = Learner(dim=64, unknown=0.05, head=head, normalisation=Normalisation(l2=False, scale=0.5))
+            for c, centre in enumerate(centres):
+                for g in range(6):
+                    frames = centre + rng.normal(size=64) / 32 + 0.002 * rng.normal(size=(others if g else first, 64))
+                    learner.learn_many(frames, f"{c}", group=f"{c} {g}")
+            new = np.repeat(centres, 40, 0) + rng.normal(size=(200, 64)) / 32
+            rejected.append(np.mean([p.label is None for p in learner.predict_many(new)]))
+        assert np.mean(rejected) < 0.1
+
     def test_sealing_keeps_the_limit(self, rng):
         """What is left singly says it: the limit does not vanish, and does not come to reject what is known."""
         centres, x, labels, _ = cloud(rng, 2, 200, spread=0.2)

@@ -350,7 +350,7 @@ typedef struct em_facts {
     const uint32_t *y;
 } em_facts;
 
-enum em_means { EM_EUCLIDEAN = 1, EM_COSINE = 2, EM_CENTRED = 3 };
+enum em_means_kind { EM_EUCLIDEAN = 1, EM_COSINE = 2, EM_CENTRED = 3 };
 
 /* weights (classes, dim) and bias (classes,), float64: score = weights z + bias. They need the sums alone. */
 EM_API int em_means(int kind, const em_facts *facts, double *weights, double *bias);
@@ -366,6 +366,105 @@ EM_API int em_ridge(const em_kernels *kernels, const em_facts *facts, double lam
 EM_API size_t em_lda_size(uint32_t classes, uint32_t dim, uint32_t total, int from_examples);
 EM_API int em_lda(const em_kernels *kernels, const em_facts *facts, double shrinkage, uint32_t independent, void *memory,
            size_t size, double *weights, double *bias);
+
+/* ---- leaving out: how good is what was taught ------------------------------------------------------------------------ */
+
+/* Scores (total, classes) of each example by the head without that example's group (lambda, shrinkage and centre held as for
+ * all), rows as in facts->z; -INFINITY for a class that is gone without the group. They need the examples, z and y. groups:
+ * (total,), equal numbers for examples that belong together, or NULL: each on its own. */
+EM_API size_t em_means_leave_out_size(const em_facts *facts, const uint32_t *groups);
+EM_API int em_means_leave_out(int kind, const em_facts *facts, const uint32_t *groups, void *memory, size_t size,
+                              double *scores);
+EM_API size_t em_ridge_leave_out_size(const em_facts *facts, const uint32_t *groups);
+EM_API int em_ridge_leave_out(const em_kernels *kernels, const em_facts *facts, const uint32_t *groups, double lambda,
+                              int balance, void *memory, size_t size, double *scores);
+EM_API size_t em_lda_leave_out_size(const em_facts *facts, const uint32_t *groups);
+EM_API int em_lda_leave_out(const em_kernels *kernels, const em_facts *facts, const uint32_t *groups, double shrinkage,
+                            uint32_t independent, void *memory, size_t size, double *scores);
+/* The lambda that ridge chooses for itself by leaving out (edgemeta/heads/ridge.py, `lambda_=None`), above its floor. */
+EM_API size_t em_ridge_choose_size(const em_facts *facts, const uint32_t *groups);
+EM_API int em_ridge_choose(const em_kernels *kernels, const em_facts *facts, const uint32_t *groups, int balance,
+                           void *memory, size_t size, double *lambda);
+
+/* ---- states: what a device holds while it learns --------------------------------------------------------------------- */
+
+/* A state keeps the statistics and the weights of a head together, and changes both with each example: no fit from
+ * nothing, no cost that grows with what was taught before where the mathematics does not need it.
+ *   EM_STATE_MEANS   n and s of each class: class means. An add costs O(dim) (centred: O(classes dim)).
+ *   EM_STATE_DUAL    ridge from at most `examples` examples, which it holds, and the Cholesky factor of their N x N system: an
+ *                    add appends a row to it, a removal deletes one. O(N dim + N^2).
+ *   EM_STATE_PRIMAL  ridge from n, s, G and the factor L D L^T of the dim x dim system, whose rank-one up- and downdates
+ *                    move the weights by a gain. O(dim^2), however many examples there were.
+ * The statistics are exact, so removing is the inverse of adding to the bit; the weights are within 1e-9 (norm-relative, at
+ * lambda >= 1e-3) of a fit from nothing, which the state makes itself from time to time to stay so. Ridge without a floor
+ * that follows the statistics: lambda is what the options say, and above 0. */
+enum em_state_kind { EM_STATE_MEANS = 1, EM_STATE_DUAL = 2, EM_STATE_PRIMAL = 3 };
+
+typedef struct em_state_options {
+    int kind;          /* em_state_kind */
+    uint32_t dim;      /* numbers of an embedding */
+    uint32_t classes;  /* at most so many; numbers 0 to classes - 1 */
+    uint32_t examples; /* at most so many; EM_STATE_DUAL alone */
+    int means;         /* em_means_kind; EM_STATE_MEANS alone */
+    double lambda;     /* absolute, on the sums; ridge alone */
+    int balance;       /* each class's target divided by its count; ridge alone */
+} em_state_options;
+
+typedef struct em_state em_state;
+
+/* Bytes for such a state; 0 where there can be none. */
+EM_API size_t em_state_size(const em_state_options *options);
+/* memory: em_state_size() bytes. Nothing is taught. */
+EM_API int em_state_init(void *memory, size_t size, const em_kernels *kernels, const em_state_options *options,
+                         em_state **out);
+
+/* Teach one embedding q20 (dim,). EM_ERR_NOT_FOUND for a class that cannot be, EM_ERR_VALUE for numbers beyond the grid,
+ * EM_ERR_FULL where a dual state holds as many as it can. */
+EM_API int em_state_add(em_state *state, uint32_t of_class, const int32_t *q20);
+/* Forget one: as if it had never been seen. A dual state removes the first of the class with these very numbers;
+ * EM_ERR_NOT_FOUND where there is none such. The others take the caller's word for the numbers. */
+EM_API int em_state_remove(em_state *state, uint32_t of_class, const int32_t *q20);
+/* Add many, of the classes given for each, and fit once: the way to open what was taught. All or none. */
+EM_API int em_state_add_many(em_state *state, const uint32_t *of_class, const int32_t *q20, uint32_t count);
+/* Sums of examples that are gone, as a seal has them: sum (dim,), moment as em_journal_seal_sums() gives it, or NULL where
+ * the state is of means. EM_ERR_UNSUPPORTED for a dual state. */
+EM_API int em_state_add_sums(em_state *state, uint32_t of_class, uint64_t count, const double *sum, const double *moment);
+/* Make the weights anew from the statistics, as em_ridge() would. Hosts need it only to choose when it happens. */
+EM_API int em_state_refit(em_state *state);
+/* The same with another lambda. */
+EM_API int em_state_set_lambda(em_state *state, double lambda);
+
+/* Everything live in a journal, classes by their numbers there, into a state in which nothing was taught. scratch: (dim,).
+ * em_journal_limits.classes may not be above the state's. */
+EM_API int em_state_load(em_state *state, em_journal *journal, int32_t *scratch);
+
+EM_API uint32_t em_state_count(const em_state *state, uint32_t of_class);
+EM_API uint32_t em_state_total(const em_state *state);
+EM_API const double *em_state_sum(const em_state *state, uint32_t of_class); /* (dim,), exact */
+/* As of a head: score = weights z + bias; of a class without examples the bias is -INFINITY. weights float64 (classes, dim),
+ * written out; bias (classes,). */
+EM_API int em_state_weights(const em_state *state, double *weights, double *bias);
+/* The class of an embedding z (dim,), float32 in units of 1: its number, the first of equals. scores: (classes,) or NULL;
+ * -INFINITY for a class without examples. EM_ERR_STATE where nothing is taught. */
+EM_API int em_state_predict(const em_state *state, const float *z, float *scores);
+/* From q20 (dim,). */
+EM_API int em_state_predict_q20(const em_state *state, const int32_t *q20, float *scores);
+
+/* ---- regression: numbers instead of classes -------------------------------------------------------------------------- */
+
+/* Ridge on targets with a free bias (edgemeta/regression/ridge.py): y = weights z + bias, from examples z (total, dim) and
+ * targets (total, outputs), in the dual where total < dim. lambda: absolute, or negative: of each output by the evidence.
+ * weights (outputs, dim), bias (outputs,), lambdas (outputs,), sigma (outputs,): the standard deviation of what the
+ * inputs do not explain, NaN where there are too few examples to say. */
+EM_API size_t em_regression_size(uint32_t dim, uint32_t outputs, uint32_t total);
+EM_API int em_regression(const em_kernels *kernels, const double *z, const double *targets, uint32_t total, uint32_t dim,
+                         uint32_t outputs, double lambda, void *memory, size_t size, double *weights, double *bias,
+                         double *lambdas, double *sigma);
+/* Standard deviations std (count, outputs) of new targets at `at` (count, dim): z, lambdas and sigma as em_regression() was
+ * given and gave them. memory: em_regression_size() bytes. */
+EM_API int em_regression_std(const em_kernels *kernels, const double *z, uint32_t total, uint32_t dim, uint32_t outputs,
+                             const double *lambdas, const double *sigma, const double *at, uint32_t count, void *memory,
+                             size_t size, double *std);
 
 #ifdef __cplusplus
 }

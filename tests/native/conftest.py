@@ -1,0 +1,36 @@
+"""Fixtures of the tests of the core."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from edgemeta.journal import compaction, opening
+from edgemeta.journal import journal as journal_module
+
+
+@pytest.fixture
+def same_numbers(monkeypatch):
+    """Python's randomness and C's from two equal generators."""
+
+    class Numbers:
+        def __init__(self, seed: int) -> None:
+            self.rng = random.Random(seed)
+
+        def __call__(self, size: int) -> bytes:
+            return self.rng.randbytes(size)
+
+    def begin(seed: int) -> Callable[[int], bytes]:
+        python, fake = Numbers(seed), SimpleNamespace(PathLike=os.PathLike, urandom=None)
+        fake.urandom = python
+        monkeypatch.setattr(opening, "os", fake)
+        monkeypatch.setattr(compaction, "os", fake)
+        monkeypatch.setattr(opening, "new_uuid", lambda: python(16))
+        monkeypatch.setattr(journal_module, "new_uuid", lambda: python(16))
+        return Numbers(seed)
+
+    return begin

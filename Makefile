@@ -8,13 +8,20 @@ STAMP = $(VENV)/.installed
 DEMO_STAMP = $(DEMO)/.installed
 SOURCES = edgemeta export tests examples setup.py
 
-.PHONY: demo test lint typecheck bench bench-heads glyphs recipes clean
+.PHONY: demo test test-kernels lint typecheck bench bench-heads glyphs recipes clean
 
 demo: $(DEMO_STAMP)
 	$(DEMO)/bin/edgemeta demo
 
-test: $(STAMP) lint typecheck
+test: $(STAMP) lint typecheck test-kernels
 	$(VENV)/bin/pytest
+
+# What must hold whatever does the arithmetic, again under NumPy and each instruction set but the fastest, which `test` has.
+CONTRACTS = tests/test_kernels.py tests/test_heads.py tests/test_leaving_out.py tests/test_statistics.py tests/test_imaging.py \
+	tests/test_learner.py tests/test_regressor.py
+test-kernels: $(STAMP)
+	set -e; for name in $$($(VENV)/bin/python -c "from edgemeta import kernels; print(*kernels.available()[:-1])"); do \
+		echo "EDGEMETA_KERNELS=$$name"; EDGEMETA_KERNELS=$$name $(VENV)/bin/pytest $(CONTRACTS); done
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check $(SOURCES)
@@ -46,12 +53,12 @@ bench-heads: $(STAMP)
 recipes: $(STAMP)
 	$(VENV)/bin/python examples/make_recipes.py
 
-$(DEMO_STAMP): setup.py pyproject.toml
+$(DEMO_STAMP): setup.py pyproject.toml $(wildcard native/*.c native/*.h)
 	$(PYTHON) -m venv $(DEMO)
 	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[onnx]"
 	touch $@
 
-$(STAMP): setup.py pyproject.toml constraints.txt
+$(STAMP): setup.py pyproject.toml constraints.txt $(wildcard native/*.c native/*.h)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	touch $@

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import kernels
 from .errors import ImageError, MissingDependencyError, OptionError
 from .terminal import printable
 
@@ -48,6 +49,9 @@ def fit(image: NDArray[Any], height: int, width: int, *, channels: str = "rgb") 
     """
     pixels = _with_channels(check_pixels(image))
     _check_target(height, width)
+    found = kernels.fit(_rgb_order(pixels, channels), height, width)
+    if found is not None:
+        return found
     left, top, right, bottom = crop_box(pixels.shape[0], pixels.shape[1], height, width)
     pixels = _rgb_order(pixels[top:bottom, left:right], channels)
     if pixels.shape[2] == 4:

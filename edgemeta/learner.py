@@ -197,7 +197,7 @@ class Learner(Teaching):
         z = to_float(q20)
         if self._watch is not None:
             self._see(z)
-        scores = solved.solution.scores(z)
+        scores = solved.scores(z)
         return [
             Prediction(solved.solution.labels, row, solved.temperature, novelty)
             for row, novelty in zip(scores, solved.novelty(z), strict=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import kernels
 from .errors import EmbeddingError, OptionError
 from .options import check_positive
 
@@ -54,6 +55,9 @@ class Normalisation:
         Raises EmbeddingError naming the first row with NaN, infinity, no length where L2 needs one, or a
         norm above 1 after scaling. Computed in float64.
         """
+        found = kernels.normalise(embeddings, self)
+        if found is not None:
+            return found
         z = np.asarray(embeddings, dtype=np.float64)
         if self.centre is not None and z.shape[1:] != self.centre.shape:
             raise EmbeddingError(f"embeddings of length {z.shape[1]}, and a centre of shape {self.centre.shape}")

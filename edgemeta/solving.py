@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .choosing import ENOUGH, Auto, next_head, temperature
-from .heads import Head, Solution
+from .heads import Head, Linear, Solution
 from .heads.base import Floats
+from .kernels import Scorer, scorer
 from .taught import Taught
 from .unknown import Strangeness, measure
 
@@ -25,12 +26,17 @@ TINY = 2.0**-40
 @dataclass(frozen=True)
 class Solved:
     """The head that was chosen, what it found, the factor of its scores in the confidences, how strange inputs are
-    (None unless `unknown=` asks for it)."""
+    (None unless `unknown=` asks for it), and what scores in its place where the C core is there."""
 
     head: Head
     solution: Solution
     temperature: float
     strangeness: Strangeness | None
+    scorer: Scorer | None = None
+
+    def scores(self, z: Floats) -> Floats:
+        """Embeddings (N, D) to scores (N, C)."""
+        return self.solution.scores(z) if self.scorer is None else self.scorer.scores(z)
 
     def novelty(self, z: Floats) -> Floats | list[None]:
         """u over its limit for embeddings (N, D), None for each where there is no limit."""
@@ -67,7 +73,9 @@ class Solver:
         strangeness = None
         if self.rate is not None:
             strangeness = measure(self.rate, head, facts, sample, self.background)
-        return Solved(head, head.solve(facts), temperature, strangeness)
+        solution = head.solve(facts)
+        fast = scorer(solution.weights, solution.bias) if isinstance(solution, Linear) else None
+        return Solved(head, solution, temperature, strangeness, fast)
 
     def strangeness(self, head: Head, taught: Taught) -> Strangeness:
         """How strange inputs are to a taught set, without a limit."""

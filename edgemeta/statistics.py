@@ -10,20 +10,31 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from . import kernels
 from .normalisation import to_float
 
 Vector = NDArray[np.float64]
 
 
 class Statistics:
-    """n and s of each class, the sum of squares of all, and G once `build_moment` was called."""
+    """n and s of each class, the sum of squares of all, and G once `start_moment` was called."""
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
         self.counts: dict[str, int] = {}
         self.sums: dict[str, Vector] = {}
         self.squares = 0.0  # tr G, kept even when G is not
-        self.moment: NDArray[np.float64] | None = None
+        self._moment: kernels.Moment | None = None
+
+    @property
+    def keeps_moment(self) -> bool:
+        """Whether G is kept."""
+        return self._moment is not None
+
+    @property
+    def moment(self) -> NDArray[np.float64] | None:
+        """G (D, D), the caller's own; None while it is not kept."""
+        return None if self._moment is None else self._moment.full()
 
     @property
     def total(self) -> int:
@@ -39,7 +50,7 @@ class Statistics:
     def nbytes(self) -> int:
         """Bytes of the arrays held."""
         held = sum(s.nbytes for s in self.sums.values())
-        return held + (self.moment.nbytes if self.moment is not None else 0)
+        return held + (self._moment.nbytes if self._moment is not None else 0)
 
     def add(self, label: str, q20: NDArray[np.int32]) -> None:
         """Add the embeddings int32 Q20 (N, D) of one class."""
@@ -51,8 +62,9 @@ class Statistics:
 
     def _change(self, label: str, q20: NDArray[np.int32], sign: int) -> None:
         z = to_float(q20)
-        moment = z.T @ z if self.moment is not None else None
-        self.add_sums(label, len(z), z.sum(axis=0), float((z * z).sum()), moment, sign)
+        if self._moment is not None and len(q20):
+            self._moment.change(q20, sign)
+        self.add_sums(label, len(z), z.sum(axis=0), float((z * z).sum()), None, sign)
 
     def add_sums(
         self,
@@ -71,8 +83,8 @@ class Statistics:
         self.counts[label] += sign * count
         self.sums[label] += sign * total
         self.squares += sign * squares
-        if self.moment is not None and moment is not None:
-            self.moment += sign * moment
+        if self._moment is not None and moment is not None:
+            self._moment.change_sums(moment, sign)
         if self.counts[label] == 0:
             del self.counts[label], self.sums[label]
 
@@ -81,21 +93,25 @@ class Statistics:
         for label, count in other.counts.items():
             self.add_sums(label, count, other.sums[label], 0.0, None)
         self.squares += other.squares
-        if self.moment is not None and other.moment is not None:
-            self.moment += other.moment
+        if self._moment is not None and other._moment is not None:
+            self._moment.change_sums(other._moment.full(), 1)
         else:
-            self.moment = None
+            self._moment = None
 
     def start_moment(self) -> None:
         """Begin to keep G, from nothing; the caller adds what was seen so far with `add_to_moment`."""
-        self.moment = np.zeros((self.dim, self.dim))
+        self._moment = kernels.moment(self.dim)
 
     def add_to_moment(self, q20: NDArray[np.int32]) -> None:
         """Add int32 Q20 (N, D) to G alone."""
-        assert self.moment is not None
-        z = to_float(q20)
-        self.moment += z.T @ z
+        assert self._moment is not None
+        self._moment.change(q20, 1)
+
+    def add_sum_to_moment(self, full: NDArray[np.float64]) -> None:
+        """Add a sum of z z^T (D, D) to G alone."""
+        assert self._moment is not None
+        self._moment.change_sums(full, 1)
 
     def drop_moment(self) -> None:
         """Stop keeping G."""
-        self.moment = None
+        self._moment = None

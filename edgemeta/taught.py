@@ -55,7 +55,7 @@ class Taught:
         self._remove(change)
         for seal in change.seals_removed:
             self._add_seal(seal, -1)
-        if self.statistics.moment is not None and self.statistics.total < self.journal.dim // 2:
+        if self.statistics.keeps_moment and self.statistics.total < self.journal.dim // 2:
             self.statistics.drop_moment()
 
     @property
@@ -150,17 +150,17 @@ class Taught:
         return found
 
     def _moment(self) -> NDArray[np.float64]:
-        if self.statistics.moment is None:
+        if not self.statistics.keeps_moment:
             self.statistics.start_moment()
             for _, q20 in self._chunks(list(self.journal.live)):
                 self.statistics.add_to_moment(q20)
             for seal in self.journal.seals.values():
                 packed = seal.moment
-                assert self.statistics.moment is not None and packed is not None
-                self.statistics.moment += unpack(packed, self.journal.dim)
-        assert self.statistics.moment is not None
-        # A copy, so that a head may work in place.
-        return np.array(self.statistics.moment)
+                assert packed is not None
+                self.statistics.add_sum_to_moment(unpack(packed, self.journal.dim))
+        moment = self.statistics.moment
+        assert moment is not None
+        return moment
 
     def _examples(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         labels = self._with_prior(self.statistics.labels)

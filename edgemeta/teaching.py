@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from . import kernels
 from .bundle import Bundle
 from .embedder import Embedder
 from .errors import InputError, OptionError
@@ -113,6 +114,11 @@ class Teaching:
     def provider(self) -> str | None:
         """What the graph runs on ("CPUExecutionProvider"), or None before the first image."""
         return self._embedder.provider
+
+    @property
+    def kernels(self) -> str:
+        """What does the arithmetic: "numpy", or the instruction set of the C core (EDGEMETA_KERNELS names one)."""
+        return kernels.name()
 
     def sync(self) -> None:
         """Bring everything to the disk (with sync="manual")."""

@@ -224,14 +224,15 @@ def installation() -> dict[str, Any]:
     """Versions, kernels, runtimes and shipped bundles."""
     import importlib.metadata
 
-    from .. import __version__
+    from .. import __version__, kernels
     from ..bundle import shipped
 
     record: dict[str, Any] = {
         "edgemeta": __version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "kernels": "numpy",
+        "kernels": kernels.name(),
+        "kernels here": ", ".join(kernels.available()),
     }
     for package in ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime", "pillow", "torch"):
         try:

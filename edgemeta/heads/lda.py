@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import kernels
 from ..errors import OptionError
 from ..options import check_positive
 from .base import Facts, Floats, Linear, Need, blocks, invert, invert_centred, is_dual, plus_diagonal, product_blocks
@@ -64,7 +65,11 @@ class LDA:
 
     def solve(self, facts: Facts) -> Linear:
         """Dual while N < D and every example is there singly, else primal."""
-        return self.dual(facts) if is_dual(facts) else self.primal(facts)
+        dual = is_dual(facts)
+        found = kernels.lda(facts, self.shrinkage, dual=dual) if type(self) is LDA else None
+        if found is not None:
+            return Linear(facts.labels, *found)
+        return self.dual(facts) if dual else self.primal(facts)
 
     def primal(self, facts: Facts) -> Linear:
         """From G and the sums: one D x D solve."""

@@ -19,6 +19,7 @@ from functools import partial
 
 import numpy as np
 
+from .. import kernels
 from ..options import check_positive
 from .base import Facts, Floats, Linear, Need, blocks, invert, invert_centred, is_dual, plus_diagonal
 from .leastsquares import GRID, floor, least_lambda, press, unexplained
@@ -54,7 +55,11 @@ class Ridge:
 
     def solve(self, facts: Facts) -> Linear:
         """Dual while N < D and every example is there singly, else primal."""
-        return self.dual(facts) if is_dual(facts) else self.primal(facts)
+        dual = is_dual(facts)
+        found = kernels.ridge(facts, self._lambda(facts), self.balance, dual=dual)
+        if found is not None:
+            return Linear(facts.labels, *found)
+        return self.dual(facts) if dual else self.primal(facts)
 
     def primal(self, facts: Facts) -> Linear:
         """From G and the sums: one D x D solve."""

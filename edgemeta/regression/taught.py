@@ -83,12 +83,13 @@ class TaughtNumbers:
                     del self._groups[entry.group]
 
     def _moment(self) -> Floats:
-        if self.inputs.moment is None:
+        if not self.inputs.keeps_moment:
             self.inputs.start_moment()
             for _, q20, _ in self._chunks(list(self.journal.live.values())):
                 self.inputs.add_to_moment(q20)
-        assert self.inputs.moment is not None
-        return np.array(self.inputs.moment)
+        moment = self.inputs.moment
+        assert moment is not None
+        return moment
 
     def _sums(self) -> TargetSums:
         if not self.targets.kept:

@@ -28,6 +28,7 @@ from reference import (
     UNDO,
     YUYV,
     answer,
+    by_numpy,
     same_random,
 )
 from vectors import Array, Case, text, write
@@ -475,8 +476,9 @@ def with_answers(cases: Iterator[Case]) -> list[Case]:
 def make(folder: Path) -> None:
     """All files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (what, cases) in FILES.items():
-        write(folder / name, what, with_answers(cases()))
+    with by_numpy():
+        for name, (what, cases) in FILES.items():
+            write(folder / name, what, with_answers(cases()))
 
 
 def main() -> None:

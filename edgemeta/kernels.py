@@ -103,10 +103,10 @@ class Scorer:
         self._classes = len(bias)
         self._core = core.scorer(weights.astype(np.float32, order="C"), bias.astype(np.float32))
 
-    def scores(self, z: Floats) -> Floats:
-        """Embeddings (N, D) to scores (N, C)."""
-        out = np.empty((len(z), self._classes), np.float32)
-        if self._core.scores(z.astype(np.float32, order="C"), out) != 0:
+    def scores(self, q20: Q20) -> Floats:
+        """Embeddings int32 Q20 (N, D) to scores (N, C)."""
+        out = np.empty((len(q20), self._classes), np.float32)
+        if self._core.scores(np.ascontiguousarray(q20), out) != 0:
             raise AssertionError("the core refused to score")
         return out.astype(np.float64)
 

@@ -194,13 +194,12 @@ class Learner(Teaching):
         q20, _ = self._embed(xs)
         if not len(q20):
             return []
-        z = to_float(q20)
         if self._watch is not None:
-            self._see(z)
-        scores = solved.scores(z)
+            self._see(to_float(q20))
+        scores = solved.scores(q20)
         return [
             Prediction(solved.solution.labels, row, solved.temperature, novelty)
-            for row, novelty in zip(scores, solved.novelty(z), strict=True)
+            for row, novelty in zip(scores, solved.novelty(q20), strict=True)
         ]
 
     # Drift

@@ -8,16 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .choosing import ENOUGH, Auto, next_head, temperature
 from .heads import Head, Linear, Solution
 from .heads.base import Floats
 from .kernels import Scorer, scorer
+from .normalisation import to_float
 from .taught import Taught
 from .unknown import Strangeness, measure
 
 if TYPE_CHECKING:
     from .background import Background
     from .sample import Sample
+
+Ints = NDArray[np.int32]
 
 # Of squared distances of embeddings, whose grid is 2^-20.
 TINY = 2.0**-40
@@ -34,17 +40,17 @@ class Solved:
     strangeness: Strangeness | None
     scorer: Scorer | None = None
 
-    def scores(self, z: Floats) -> Floats:
-        """Embeddings (N, D) to scores (N, C)."""
-        return self.solution.scores(z) if self.scorer is None else self.scorer.scores(z)
+    def scores(self, q20: Ints) -> Floats:
+        """Embeddings int32 Q20 (N, D) to scores (N, C)."""
+        return self.solution.scores(to_float(q20)) if self.scorer is None else self.scorer.scores(q20)
 
-    def novelty(self, z: Floats) -> Floats | list[None]:
-        """u over its limit for embeddings (N, D), None for each where there is no limit."""
+    def novelty(self, q20: Ints) -> Floats | list[None]:
+        """u over its limit for embeddings int32 Q20 (N, D), None for each where there is no limit."""
         if self.strangeness is None or self.strangeness.limit is None:
-            return [None] * len(z)
+            return [None] * len(q20)
         # Identical examples have a limit of zero: whatever differs is infinitely far.
         limit = max(self.strangeness.limit, TINY)
-        novelty: Floats = self.strangeness.of(z) / limit
+        novelty: Floats = self.strangeness.of(to_float(q20)) / limit
         return novelty
 
 

@@ -375,39 +375,52 @@ static void scorer_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* scores(z, out): float32 (count, dim) to float32 (count, classes). */
+/* Embeddings q20 (count, dim) to float32 in units of 1, exactly, and to scores (count, classes). */
+static int score_q20(const scorer_object *self, const int32_t *q20, size_t count, float *z, float *scores)
+{
+    int status = EM_OK;
+    for (size_t n = 0; n < count && status == EM_OK; n++, q20 += self->dim, scores += self->classes) {
+        for (uint32_t i = 0; i < self->dim; i++)
+            z[i] = (float)q20[i] * (1.0f / EM_Q20);
+        status = em_score(self->kernels, self->views[0].buf, self->views[1].buf, self->classes, self->dim, z, 1, scores);
+    }
+    return status;
+}
+
+/* scores(q20, out): int32 (count, dim) to float32 (count, classes). */
 static PyObject *scorer_scores(PyObject *object, PyObject *const *args, Py_ssize_t given)
 {
     scorer_object *self = (scorer_object *)object;
     Py_buffer views[2] = {{0}};
+    scratch memory;
     size_t count;
     int status;
-    if (arguments("scores", given, 2) || take(args[0], &views[0], sizeof(float), 0, 0, "z") < 0)
+    if (arguments("scores", given, 2) || take(args[0], &views[0], sizeof(int32_t), 0, 0, "q20") < 0)
         return NULL;
-    count = (size_t)views[0].len / sizeof(float) / self->dim;
-    if (count > UINT32_MAX || count * self->dim * sizeof(float) != (size_t)views[0].len) {
-        PyErr_SetString(PyExc_ValueError, "z: not rows of the scorer's dimension");
+    count = (size_t)views[0].len / sizeof(int32_t) / self->dim;
+    if (count * self->dim * sizeof(int32_t) != (size_t)views[0].len) {
+        PyErr_SetString(PyExc_ValueError, "q20: not rows of the scorer's dimension");
         release(views, 2);
         return NULL;
     }
-    if (take(args[1], &views[1], sizeof(float), count * self->classes, 1, "out") < 0) {
+    if (take(args[1], &views[1], sizeof(float), count * self->classes, 1, "out") < 0 ||
+        reserve(&memory, self->dim * sizeof(float)) < 0) {
         release(views, 2);
         return NULL;
     }
     if (count * self->classes * self->dim < LONG_WORK) {
-        status = em_score(self->kernels, self->views[0].buf, self->views[1].buf, self->classes, self->dim, views[0].buf,
-                          (uint32_t)count, views[1].buf);
+        status = score_q20(self, views[0].buf, count, memory.at, views[1].buf);
     } else {
         Py_BEGIN_ALLOW_THREADS
-        status = em_score(self->kernels, self->views[0].buf, self->views[1].buf, self->classes, self->dim, views[0].buf,
-                          (uint32_t)count, views[1].buf);
+        status = score_q20(self, views[0].buf, count, memory.at, views[1].buf);
         Py_END_ALLOW_THREADS
     }
+    PyMem_RawFree(memory.raw);
     release(views, 2);
     return status_of(status);
 }
 
-/* best(z): the class of one embedding, float32 (dim,). */
+/* best(z): the class of one embedding, float32 (dim,) in units of 1. */
 static PyObject *scorer_best(PyObject *object, PyObject *z)
 {
     scorer_object *self = (scorer_object *)object;

@@ -23,4 +23,9 @@ int em_check_facts(const em_facts *facts);
 /* Whether a head solves from the examples: they are there, and fewer than dimensions. */
 int em_is_dual(const em_facts *facts);
 
+/* A class mean (in `row`) to its weights; the bias is returned. Its direction, where a mean of exactly zero points nowhere and
+ * has the lowest cosine as bias; or for the nearest mean. */
+double em_mean_direct(double *row, uint32_t dim);
+double em_mean_euclidean(double *row, uint32_t dim);
+
 #endif

@@ -62,6 +62,14 @@ extern const struct em_kernels em_kernels_neon_dotprod;
 /* CRC-32 as in zlib: em_crc32(em_crc32(0, a), b) is that of a and b. */
 uint32_t em_crc32(uint32_t start, const void *data, size_t size);
 
+/* Whether `count` embeddings are on the grid, and of norm at most 1 (a little more: rounding to the grid adds up): EM_OK or
+ * EM_ERR_VALUE. */
+int em_check_q20(const int32_t *q20, uint32_t dim, uint32_t count);
+
+/* Sums of `count` examples of a class, the moment as upper triangle row by row; NULL where there is no G. */
+int em_statistics_add_sums(em_statistics *statistics, uint32_t of_class, uint32_t count, const double *sum,
+                           const double *moment);
+
 /* A length of memory rounded up to EM_ALIGN; SIZE_MAX stays, for "more than there can be". */
 size_t em_aligned(size_t size);
 /* a * b and a + b; SIZE_MAX where that is more than a size_t holds. */

@@ -3,8 +3,7 @@
 
 #define EM_SQRT(x) __builtin_sqrt(x)
 
-/* A mean (in `row`) to its direction: bias 0; a mean of exactly zero points nowhere, with the lowest cosine as bias. */
-static double direct(double *row, uint32_t dim)
+double em_mean_direct(double *row, uint32_t dim)
 {
     double squares = 0.0, norm;
     for (uint32_t i = 0; i < dim; i++)
@@ -17,7 +16,7 @@ static double direct(double *row, uint32_t dim)
     return 0.0;
 }
 
-static double euclidean(double *row, uint32_t dim)
+double em_mean_euclidean(double *row, uint32_t dim)
 {
     double squares = 0.0;
     for (uint32_t i = 0; i < dim; i++) {
@@ -47,7 +46,7 @@ static void centred(const em_facts *facts, double *weights, double *bias)
         double *row = weights + (size_t)c * dim, along = 0.0, nowhere;
         for (uint32_t i = 0; i < dim; i++)
             row[i] = facts->sums[(size_t)c * dim + i] / facts->counts[c] - kept[i];
-        nowhere = direct(row, dim);
+        nowhere = em_mean_direct(row, dim);
         for (uint32_t i = 0; i < dim; i++)
             along += row[i] * (c == last ? centre(facts, i) : kept[i]);
         bias[c] = nowhere - along;
@@ -71,7 +70,7 @@ int em_means(int kind, const em_facts *facts, double *weights, double *bias)
         double *row = weights + (size_t)c * facts->dim;
         for (uint32_t i = 0; i < facts->dim; i++)
             row[i] = facts->sums[(size_t)c * facts->dim + i] / facts->counts[c];
-        bias[c] = kind == EM_COSINE ? direct(row, facts->dim) : euclidean(row, facts->dim);
+        bias[c] = kind == EM_COSINE ? em_mean_direct(row, facts->dim) : em_mean_euclidean(row, facts->dim);
     }
     return EM_OK;
 }

@@ -1,5 +1,5 @@
 /* statistics.c - n and s of each class, and G in tiles: sums that are exact, so that removing is the inverse of adding. */
-#include "internal.h"
+#include "dense.h"
 
 #include <string.h>
 
@@ -15,6 +15,12 @@ struct em_statistics {
     double *tiles;   /* NULL without G. Rows of tiles one after another: 2, 4, 6, ... of 32 numbers */
     double *scratch; /* (AT_ONCE, padded); zeros behind dim */
 };
+
+/* Without G there is nothing to gain from more than one. */
+static uint32_t at_once(int moment)
+{
+    return moment ? AT_ONCE : 1u;
+}
 
 typedef struct layout {
     size_t counts, sums, tiles, scratch, whole;
@@ -40,7 +46,7 @@ static layout lay_out(uint32_t dim, uint32_t classes, int moment)
     at.sums = em_plus(at.counts, em_aligned(em_times(classes, sizeof(uint32_t))));
     at.tiles = em_plus(at.sums, em_aligned(em_times(em_times(classes, dim), sizeof(double))));
     at.scratch = em_plus(at.tiles, em_aligned(tiles));
-    at.whole = em_plus(at.scratch, em_aligned(em_times(AT_ONCE * sizeof(double), padded_dim(dim))));
+    at.whole = em_plus(at.scratch, em_aligned(em_times(at_once(moment) * sizeof(double), padded_dim(dim))));
     return at;
 }
 
@@ -80,8 +86,7 @@ int em_statistics_init(void *memory, size_t size, const em_kernels *kernels, uin
     return EM_OK;
 }
 
-/* On the grid, and of norm at most 1 (a little more: rounding to the grid adds up). */
-static int check_q20(const int32_t *q20, uint32_t dim, uint32_t count)
+int em_check_q20(const int32_t *q20, uint32_t dim, uint32_t count)
 {
     for (uint32_t n = 0; n < count; n++) {
         const int32_t *row = q20 + (size_t)n * dim;
@@ -136,12 +141,12 @@ static int change(em_statistics *self, uint32_t of_class, const int32_t *q20, ui
         return EM_ERR_NOT_FOUND;
     if (add ? count > UINT32_MAX - self->counts[of_class] : count > self->counts[of_class])
         return add ? EM_ERR_SIZE : EM_ERR_NOT_FOUND;
-    status = check_q20(q20, self->dim, count);
+    status = em_check_q20(q20, self->dim, count);
     if (status != EM_OK)
         return status;
     sum = self->sums + (size_t)of_class * self->dim;
-    for (uint32_t n = 0; n < count; n += AT_ONCE) {
-        uint32_t now = count - n < AT_ONCE ? count - n : AT_ONCE;
+    for (uint32_t n = 0, most = at_once(self->tiles != NULL); n < count; n += most) {
+        uint32_t now = count - n < most ? count - n : most;
         self->squares += sign * take(self, sum, q20 + (size_t)n * self->dim, now, sign);
         if (self->tiles != NULL)
             add_to_moment(self, now, sign);
@@ -176,6 +181,56 @@ int em_statistics_merge(em_statistics *statistics, const em_statistics *other)
     statistics->kernels->axpy64(1.0, other->sums, statistics->sums, (size_t)other->classes * other->dim);
     if (other->tiles != NULL)
         statistics->kernels->axpy64(1.0, other->tiles, statistics->tiles, 32 * tile_count(other->dim));
+    return EM_OK;
+}
+
+/* Whether sums of `count` embeddings can be these. */
+static int can_be(const double *sums, size_t n, double count)
+{
+    if (!em_finite(sums, n))
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        if (sums[i] > count || sums[i] < -count)
+            return 0;
+    return 1;
+}
+
+/* Entry (i, j) of the upper triangle, j not below i, that lies row by row. */
+static size_t upper(size_t i, size_t j, size_t dim)
+{
+    return i * dim - i * (i + 1u) / 2u + j;
+}
+
+static void add_upper(struct em_statistics *self, const double *moment)
+{
+    double *tiles = self->tiles;
+    uint32_t dim = self->dim;
+    for (uint32_t i = 0; i < dim; i++)
+        self->squares += moment[upper(i, i, dim)];
+    for (uint32_t row = 0; row < self->padded; row += 8)
+        for (uint32_t column = 0; column < row + 8; column += 4, tiles += 32)
+            for (uint32_t k = 0; k < 32; k++) {
+                uint32_t i = row + k / 4u, j = column + k % 4u;
+                if (i < dim && j < dim)
+                    tiles[k] += moment[i < j ? upper(i, j, dim) : upper(j, i, dim)];
+            }
+}
+
+int em_statistics_add_sums(em_statistics *statistics, uint32_t of_class, uint32_t count, const double *sum,
+                           const double *moment)
+{
+    size_t dim = statistics->dim;
+    if (of_class >= statistics->classes)
+        return EM_ERR_NOT_FOUND;
+    if (count > UINT32_MAX - statistics->counts[of_class])
+        return EM_ERR_SIZE;
+    /* Rounding to the grid can make a norm a little larger than 1, and so a square; never a number. */
+    if (!can_be(sum, dim, count) || (moment != NULL && !can_be(moment, dim * (dim + 1u) / 2u, 1.02 * count)))
+        return EM_ERR_VALUE;
+    statistics->kernels->axpy64(1.0, sum, statistics->sums + of_class * dim, dim);
+    statistics->counts[of_class] += count;
+    if (statistics->tiles != NULL)
+        add_upper(statistics, moment);
     return EM_OK;
 }
 

@@ -354,7 +354,7 @@ static int is_there_twice(const uint8_t *directory, const uint8_t *record)
 
 static int is_named(const member *found, const char *name)
 {
-    size_t size = strlen(name);
+    size_t size = emj_length(name);
     return found->name_size == size && memcmp(found->name, name, size) == 0;
 }
 

@@ -1,8 +1,6 @@
 /* kernels.c - which instruction set runs. Asking the processor takes a microsecond: ask once, and keep the answer. */
 #include "internal.h"
 
-#include <string.h>
-
 #if __STDC_HOSTED__
 #include <stdlib.h>
 #endif
@@ -73,6 +71,15 @@ static const struct em_kernels *number(int i, int *more)
     }
 }
 
+static int is_same(const char *a, const char *b)
+{
+    while (*a != '\0' && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
 const em_kernels *em_kernels_find(const char *name)
 {
     int more = 1;
@@ -82,7 +89,7 @@ const em_kernels *em_kernels_find(const char *name)
 #endif
     for (int i = 0; more; i++) {
         const struct em_kernels *found = number(i, &more);
-        if (found != NULL && (name == NULL || strcmp(found->name, name) == 0))
+        if (found != NULL && (name == NULL || is_same(found->name, name)))
             return found;
     }
     return NULL;

@@ -27,6 +27,9 @@ struct em_kernels {
     void (*block64)(const double *a, size_t stride_a, const double *b, size_t stride_b, size_t n, double *out);
     /* y += a x */
     void (*axpy64)(double a, const double *x, double *y, size_t n);
+    /* Four rows of whole numbers: out[r] = sum of rows[r][i] x[i]; y[i] += sum over r of a[r] rows[r][i]. */
+    void (*dot4_q20)(const int32_t *const *rows, const double *x, size_t n, double *out);
+    void (*axpy4_q20)(const double *a, const int32_t *const *rows, double *y, size_t n);
     /* sum of the IEEE binary16 a[i] times b[i], and of the int8 a[i] times b[i] */
     float (*dot_f16)(const uint16_t *a, const float *b, size_t n);
     float (*dot_i8)(const int8_t *a, const float *b, size_t n);

@@ -22,7 +22,7 @@ TRAIN = ["torch>=2.4", "onnx>=1.16", "onnxscript>=0.1", "safetensors>=0.4", *ONN
 TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "scikit-learn>=1.4", *TRAIN]
 
 # What the file of an instruction set is compiled with; which runs is decided at run time. As in native/Makefile.
-FLAGS = ["-std=c99", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
+FLAGS = ["-std=c99", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
 SETS = {
     "kernels_sse2": ("86", ["-msse2"]),
     "kernels_avx2": ("86", ["-mavx2", "-mfma", "-mf16c"]),

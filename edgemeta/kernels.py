@@ -39,11 +39,22 @@ BGR = 2
 
 def available() -> tuple[str, ...]:
     """What can be named here, the slowest first: "numpy" always, the others where the core was built."""
+    return (NUMPY, *_loaded()[0])
+
+
+def about_core() -> str:
+    """Whether the C core is there, in words."""
+    return _loaded()[1]
+
+
+def _loaded() -> tuple[tuple[str, ...], str]:
     try:
         from . import _native
-    except ImportError:
-        return (NUMPY,)
-    return (NUMPY, *_native.NAMES)
+    except ModuleNotFoundError:
+        return (), "not built (it needs a C compiler when edgemeta is installed)"
+    except ImportError as error:
+        return (), f"does not load: {error}"
+    return _native.NAMES, "built"
 
 
 def name() -> str:
@@ -56,7 +67,7 @@ def name() -> str:
 def _core() -> Kernels | None:
     wanted, known = os.environ.get(VARIABLE), available()
     if wanted is not None and wanted not in known:
-        mend = "" if len(known) > 1 else "; the C core was not built here (`edgemeta info`)"
+        mend = "" if len(known) > 1 else f"; the C core: {about_core()}"
         raise OptionError(f"{VARIABLE} is '{printable(wanted)}'; here there are {', '.join(known)}{mend}")
     chosen = known[-1] if wanted is None else wanted
     if chosen == NUMPY:

@@ -1,4 +1,4 @@
-"""MobileNetV2 with a width of 0.35 at 96 x 96 (Sandler et al. 2018), with random weights: for timing, not for seeing."""
+"""MobileNetV2 with a width of 0.35 at 96 x 96 (Sandler et al. 2018), with random weights: only for timing."""
 
 from __future__ import annotations
 

@@ -275,3 +275,15 @@ class TestTheExtensionItself:
         del weights
         np.full((3, 8), np.nan, np.float32)
         assert scorer.best(z) == best
+
+
+def test_a_core_that_does_not_load_is_named(monkeypatch):
+    real = __import__
+
+    def broken(name, *rest):
+        if rest and rest[2] and "_native" in rest[2]:
+            raise ImportError("undefined symbol: em_x")
+        return real(name, *rest)
+
+    monkeypatch.setattr("builtins.__import__", broken)
+    assert kernels.available() == ("numpy",) and kernels.about_core() == "does not load: undefined symbol: em_x"

@@ -233,6 +233,7 @@ def installation() -> dict[str, Any]:
         "machine": platform.machine(),
         "kernels": kernels.name(),
         "kernels here": ", ".join(kernels.available()),
+        "C core": kernels.about_core(),
     }
     for package in ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime", "pillow", "torch"):
         try:

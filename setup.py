@@ -103,7 +103,7 @@ setup(
         Extension(
             "edgemeta._native",
             ["native/python.c"],
-            depends=[str(p.relative_to(HERE)) for p in sorted((HERE / "native").glob("*.h"))],
+            depends=[str(p.relative_to(HERE)) for p in sorted((HERE / "native").glob("*.[ch]"))],
             extra_compile_args=[*FLAGS, "-Wno-missing-field-initializers"],
             optional=True,
         )

@@ -18,6 +18,8 @@ static const struct em_state_kind_of *kind_of(const em_state_options *options)
         return NULL;
     if (options->kind == EM_STATE_MEANS)
         return options->means >= EM_EUCLIDEAN && options->means <= EM_CENTRED ? &em_state_means : NULL;
+    if (options->kind == EM_STATE_DUAL)
+        return options->examples > 0 && options->examples <= INT32_MAX ? &em_state_dual : NULL;
     return NULL;
 }
 

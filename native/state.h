@@ -36,7 +36,7 @@ struct em_state_kind_of {
     double (*weights)(const em_state *self, uint32_t of_class, double *row);
 };
 
-extern const struct em_state_kind_of em_state_means;
+extern const struct em_state_kind_of em_state_means, em_state_dual;
 
 struct em_state {
     em_state_options options;
@@ -48,7 +48,25 @@ struct em_state {
     float *bias;
     double *row;    /* (dim,), for the moment */
     double *centre; /* (dim,); centred means: the mean of the class means */
-    double *factor; /* primal: room for an upper triangle, too, as long as nothing is taught */
+
+    /* ridge */
+    double lambda;    /* of the options, or the smallest that float64 can tell from 0 */
+    uint32_t changes; /* since the last fit */
+    double *weights;  /* (classes, dim), of targets that are one-hot whatever `balance` says; a bias follows from the mean */
+    double *whole;    /* (dim,): the sum of all examples, exact */
+    double *mean;     /* (dim,) */
+    double *errors;   /* (classes,): of one example, what its target has beyond its prediction */
+    double *factor;   /* dual: rows of L; primal: room for an upper triangle, too, as long as nothing is taught */
+
+    /* dual; `held` of the examples, the first `total` of `slots` */
+    int32_t *held;      /* (examples, dim), each in its slot */
+    uint32_t *slots;    /* (examples,): the slots by position; behind those that are taken the free ones */
+    uint32_t *classes;  /* (examples,), by position */
+    double *origin;     /* (dim,): what the examples are taken from, so that their common mean costs no digits */
+    double *ones;       /* (examples,): (K + lambda I)^-1 1 */
+    double *along;      /* (examples,) and (2 examples,), for the moment */
+    double *turns;
+    double *step;       /* (dim,): the direction in which the weights move */
 };
 
 /* Nothing is taught. */
@@ -56,5 +74,18 @@ void em_state_clear(em_state *self);
 
 /* A class's weights to float32, for predict; -INFINITY without examples. Writes over self->row. */
 void em_state_quicken(em_state *self, uint32_t of_class);
+
+/* What both kinds of ridge share: state_ridge.c. */
+void em_ridge_lay_out(em_state *self, em_walk *walk);
+/* One example into the statistics (sign 1) or out of them (-1); *before* that its errors, from z less the mean. */
+void em_ridge_count(em_state *self, uint32_t of_class, const int32_t *q20, int sign);
+void em_ridge_errors(em_state *self, uint32_t of_class, const double *off);
+/* Every class's weights += factor * its error * step; and what predict uses. */
+void em_ridge_move(em_state *self, double factor, const double *step);
+/* What predict uses, from weights, mean and counts. */
+void em_ridge_quicken(em_state *self);
+/* The lambda of the options, for a system of that norm times size. */
+double em_ridge_lambda(const em_state *self, double size);
+double em_ridge_row(const em_state *self, uint32_t of_class, double *row);
 
 #endif

@@ -6,12 +6,13 @@ import ctypes
 
 import numpy as np
 import pytest
-from library import kernel_names, kernels, load, memory, pointer
-from state_c import MEANS, Options, State, apart, embeddings, state_size
+from library import kernel_names, kernels, load, memory
+from state_c import DUAL, MEANS, Options, State, apart, embeddings, ridge, state_size
 
 from edgemeta.heads import Facts, make_head
 from edgemeta.normalisation import Q20, to_float
 
+RIDGE = ("dual",)
 KERNELS = ("portable", "sse2", "avx2", "neon", "neon-dotprod")
 
 
@@ -88,6 +89,81 @@ def check_predictions(state: State, q20: np.ndarray) -> None:
             assert scores[best] == scores.max() and best == state.predict(z, scores=False)[0]
 
 
+@pytest.mark.parametrize("kind", RIDGE)
+@pytest.mark.parametrize(("dim", "classes"), [(1, 1), (1, 3), (7, 2), (30, 5), (67, 3)])
+@pytest.mark.parametrize("balance", [False, True])
+def test_ridge_after_any_series(kernel, kind, dim, classes, balance, rng):
+    """Up and down between nothing and 20 examples, some of them equal, some classes without any."""
+    y = rng.integers(0, classes, size=20)
+    q20 = embeddings(rng, y, dim)
+    q20[5], q20[6] = q20[4], q20[4]
+    for lambda_ in (1e-3, 0.5):
+        state = State(kernel, kind, dim, classes, examples=20, lambda_=lambda_, balance=balance)
+        for add, index, held in changes(rng, y, 80):
+            assert (state.add if add else state.remove)(int(y[index]), q20[index]) == 0
+            expected = ridge(q20[held], y[held], classes, lambda_, balance=balance)
+            assert apart(state.weights(), expected) <= 1e-9
+            assert state.counts() == np.bincount(y[held], minlength=classes).tolist() and state.total() == len(held)
+        sums = np.stack([to_float(q20[held][y[held] == c]).sum(axis=0) for c in range(classes)])
+        assert (state.sums() == sums).all()
+
+
+@pytest.mark.parametrize("kind", RIDGE)
+def test_forgetting_everything_and_teaching_again(kernel, kind, rng):
+    y = np.arange(12) % 3
+    q20, state = embeddings(rng, y, 24), State(kernel, kind, 24, 3, examples=12)
+    nothing = state.everything()
+    for _ in range(3):
+        for k in range(12):
+            assert state.add(int(y[k]), q20[k]) == 0
+        assert apart(state.weights(), ridge(q20, y, 3, 0.1)) <= 1e-10
+        check_predictions(state, q20)
+        for k in rng.permutation(12):
+            assert state.remove(int(y[k]), q20[k]) == 0
+        assert state.everything() == nothing
+        assert state.predict(q20[0])[0] == -5
+
+
+@pytest.mark.parametrize("kind", RIDGE)
+def test_many_at_once_and_another_lambda(kernel, kind, rng):
+    y = rng.integers(0, 4, size=50)
+    q20, state = embeddings(rng, y, 40), State(kernel, kind, 40, 4, examples=50)
+    for start, end in ((0, 1), (1, 3), (3, 40), (40, 42), (42, 42), (42, 50)):
+        assert state.add_many(y[start:end], q20[start:end]) == 0
+        assert apart(state.weights(), ridge(q20[:end], y[:end], 4, 0.1)) <= 1e-10
+    assert state.set_lambda(2.0) == 0
+    assert apart(state.weights(), ridge(q20, y, 4, 2.0)) <= 1e-10
+    assert state.add(1, q20[0]) == (-6 if kind == "dual" else 0)
+
+
+def test_a_dual_state_knows_what_it_holds(kernel, rng):
+    y = np.arange(6) % 2
+    q20, state = embeddings(rng, y, 9), State(kernel, "dual", 9, 2, examples=6)
+    assert state.add_many(y, q20) == 0
+    before = state.everything()
+    assert state.remove(1, q20[0]) == state.remove(0, q20[0] + np.eye(9, dtype=np.int32)[3]) == -7
+    assert state.add(0, q20[0]) == state.add_many(y[:1], q20[:1]) == -6
+    assert state.add_sums(0, 2, to_float(q20[:2]).sum(axis=0)) == -13
+    assert state.everything() == before
+    assert state.remove(0, q20[2]) == 0 and state.remove(0, q20[2]) == -7
+
+
+@pytest.mark.parametrize("kind", RIDGE)
+def test_a_lambda_that_float64_cannot_tell_from_nothing(kernel, kind, rng):
+    """No answer could be right; it is finite, and the state knows better with the next lambda."""
+    y = np.arange(30) % 3
+    q20, state = embeddings(rng, y, 8), State(kernel, kind, 8, 3, examples=30, lambda_=1e-300)
+    q20[10:] = q20[:20]
+    for k in rng.permutation(30):
+        assert state.add(int(y[k]), q20[k]) == 0
+        assert all(np.isfinite(state.weights()[0]).ravel())
+    for k in range(10):
+        assert state.remove(int(y[k]), q20[k]) == 0
+        assert all(np.isfinite(state.weights()[0]).ravel())
+    assert state.set_lambda(0.1) == 0
+    assert apart(state.weights(), ridge(q20[10:], y[10:], 3, 0.1)) <= 1e-9
+
+
 def test_options_that_cannot_be(kernel):
     good = {"kind": MEANS, "dim": 8, "classes": 3, "examples": 5, "means": 1, "lambda_": 0.1, "balance": 0}
     place, out = memory(1 << 16), ctypes.c_void_p()
@@ -107,6 +183,8 @@ def test_options_that_cannot_be(kernel):
         {"means": 4},
     ):
         assert init(**changed) == -2 and state_size(Options(**{**good, **changed})) == 0
+    for lambda_ in (0.0, -1.0, float("nan"), float("inf")):
+        assert init(kind=DUAL, lambda_=lambda_) == -3
     assert init(at=ctypes.c_void_p(None)) == init(with_=ctypes.c_void_p(None)) == -1
     assert init(room=state_size(Options(**good)) - 1) == init(at=ctypes.c_void_p(place.value + 8)) == -4
     assert load().em_state_init(place, ctypes.c_size_t(1 << 16), kernel, None, ctypes.byref(out)) == -1
@@ -120,7 +198,7 @@ def test_options_that_cannot_be(kernel):
     assert load().em_state_total(none) == load().em_state_count(none, 0) == 0
 
 
-@pytest.mark.parametrize("kind", ["euclidean", "cosine", "centred"])
+@pytest.mark.parametrize("kind", ["euclidean", "cosine", "centred", *RIDGE])
 def test_what_is_refused_changes_nothing(kernel, kind, rng):
     y = np.arange(6) % 3
     q20, state = embeddings(rng, y, 20), State(kernel, kind, 20, 4, examples=6)

@@ -202,13 +202,22 @@ failed:
     return NULL;
 }
 
+static int normalise_rows(const Py_buffer *views, uint32_t count, uint32_t dim, double power, int l2, double scale)
+{
+    int status = EM_OK;
+    for (uint32_t i = 0; i < count && status == EM_OK; i++)
+        status = em_normalise((const float *)views[0].buf + (size_t)i * dim, dim, views[1].buf, power, l2, scale,
+                              (int32_t *)views[2].buf + (size_t)i * dim);
+    return status;
+}
+
 /* normalise(raw, count, dim, centre, power, l2, scale, out): raw float32 (count, dim), centre float32 (dim,) or None, out
  * int32 (count, dim). Returns count, or what em_normalise() said of the first row that it refused. */
 static PyObject *kernels_normalise(PyObject *object, PyObject *const *args, Py_ssize_t given)
 {
     uint32_t count, dim;
     double power, scale;
-    int l2, status = EM_OK;
+    int l2, status;
     Py_buffer views[3] = {{0}};
     (void)object;
     if (arguments("normalise", given, 8) || whole(args[1], &count) || whole(args[2], &dim) || real(args[4], &power) ||
@@ -221,9 +230,13 @@ static PyObject *kernels_normalise(PyObject *object, PyObject *const *args, Py_s
         release(views, 3);
         return NULL;
     }
-    for (uint32_t i = 0; i < count && status == EM_OK; i++)
-        status = em_normalise((const float *)views[0].buf + (size_t)i * dim, dim, views[1].buf, power, l2, scale,
-                              (int32_t *)views[2].buf + (size_t)i * dim);
+    if ((size_t)count * dim < LONG_WORK) {
+        status = normalise_rows(views, count, dim, power, l2, scale);
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        status = normalise_rows(views, count, dim, power, l2, scale);
+        Py_END_ALLOW_THREADS
+    }
     release(views, 3);
     return status_of(status == EM_OK ? (int)count : status);
 }
@@ -458,7 +471,13 @@ static PyObject *moment_change(moment_object *self, PyObject *q20,
         PyBuffer_Release(&view);
         return NULL;
     }
-    status = change(self->statistics, 0, view.buf, (uint32_t)count);
+    if (count * self->dim * self->dim < LONG_WORK) {
+        status = change(self->statistics, 0, view.buf, (uint32_t)count);
+    } else { /* the learner's lock keeps other threads from this object */
+        Py_BEGIN_ALLOW_THREADS
+        status = change(self->statistics, 0, view.buf, (uint32_t)count);
+        Py_END_ALLOW_THREADS
+    }
     PyBuffer_Release(&view);
     return status_of(status);
 }

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import bench_drift
+import bench_frame
 import bench_regression
 import numpy as np
 
@@ -292,6 +293,7 @@ def main() -> int:
         lambda: digits(bundle),
         lambda: grain(bundle),
         lambda: measured(bench_drift.FUNCTIONS),
+        lambda: measured(bench_frame.FUNCTIONS),
         lambda: measured(bench_regression.FUNCTIONS),
     ):
         figures += part()

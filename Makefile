@@ -8,7 +8,7 @@ STAMP = $(VENV)/.installed
 DEMO_STAMP = $(DEMO)/.installed
 SOURCES = edgemeta export tests examples setup.py
 
-.PHONY: demo test test-kernels lint typecheck bench bench-heads glyphs recipes clean
+.PHONY: demo test test-kernels lint typecheck bench bench-heads glyphs recipes golden test-arm wheels clean
 
 demo: $(DEMO_STAMP)
 	$(DEMO)/bin/edgemeta demo
@@ -41,6 +41,19 @@ glyphs: $(STAMP)
 		--background held-out \
 		--licence "Omniglot background set (training data)|MIT|Copyright (c) 2015 Brenden Lake" \
 		--licence "weights|Apache-2.0|the edgemeta authors"
+
+# The golden vectors anew, and the core against them.
+golden: $(STAMP)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/golden/make_golden.py
+	$(MAKE) -C tests/native check
+
+# Emulated ARM: the golden vectors, instruction counts, the package with its wheels. ARM="-i": install what is missing.
+test-arm: $(STAMP)
+	PYTHON=$(VENV)/bin/python tests/arm.sh $(ARM)
+
+# Wheels for x86-64 and 64-bit ARM in dist/, each tested in a clean environment.
+wheels: $(STAMP)
+	PYTHON=$(VENV)/bin/python tests/wheels.sh
 
 bench: $(STAMP)
 	$(VENV)/bin/python tests/bench.py --out build/bench.json

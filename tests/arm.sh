@@ -1,0 +1,236 @@
+#!/usr/bin/env bash
+# arm.sh - the core and the package on emulated ARM, of the class of a Raspberry Pi or a Jetson. On x86-64 Debian.
+#
+#   tests/arm.sh [-i] [-s] [-u] [PART ...]       PART: core, count, python; all of them where none is named
+#
+#   core     the golden vectors in C: Cortex-A53, A72, A76, and Cortex-A7 (ARMv7 with NEON); the neon-dotprod kernels have to
+#            run on the A76 and not to be offered by the others
+#   count    instructions of a prediction, an addition and so on, against tests/golden/arm_instructions.json
+#   python   the package, with the ARM wheels of NumPy and ONNX Runtime: from learn to predict with the shipped bundle
+#
+#   -i       install missing Debian packages (needs root)
+#   -s       skip, with a message, what cannot be had on this machine, instead of failing
+#   -u       count: write the file anew
+#
+# Everything lies in build/arm (or ARM_HOME) and is used again: a root of ARM packages, unpacked and never configured,
+# and wheels. PYTHON: the Python with pip that gets them, and that runs the package here to compare with.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+ARM_HOME=${ARM_HOME:-$PWD/build/arm}
+PYTHON=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
+install='' skip='' update=() missing=''
+while getopts isuh option; do
+    case $option in
+    i) install=1 ;;
+    s) skip=1 ;;
+    u) update=(--update) ;;
+    *) sed -n '2,18p' "$0"; exit 2 ;;
+    esac
+done
+shift $((OPTIND - 1))
+
+say() { printf 'arm.sh: %s\n' "$*"; }
+
+# need PROGRAM=PACKAGE ...: whether all are there, after installing if that was asked for; else says what is missing.
+need() {
+    local absent=() pair
+    for pair in "$@"; do command -v "${pair%%=*}" >/dev/null || absent+=("${pair#*=}"); done
+    if [ ${#absent[@]} -gt 0 ] && [ -n "$install" ]; then
+        say "installing ${absent[*]}"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+            "${absent[@]}"; } >"$ARM_HOME/apt.log" 2>&1 || say "apt-get failed: $(tail -n 1 "$ARM_HOME/apt.log")"
+        absent=()
+        for pair in "$@"; do command -v "${pair%%=*}" >/dev/null || absent+=("${pair#*=}"); done
+    fi
+    [ ${#absent[@]} -gt 0 ] || return 0
+    missing="the Debian packages ${absent[*]} are missing; run: apt-get install ${absent[*]} (or tests/arm.sh -i)"
+    return 1
+}
+
+# Where a part cannot be done: the end of the run, or only of the part.
+cannot() {
+    say "$1 is not tested: $2"
+    [ -n "$skip" ] || exit 1
+}
+
+# build ARCH TRIPLET FLAGS: the programs in C, static, in build/arm/ARCH.
+build() {
+    make -s -C tests/native BUILD="$ARM_HOME/$1" CC="$2-gcc" AR="$2-ar" CFLAGS="-O3 $3" LDFLAGS=-static all >&2
+}
+
+build_both() {
+    build aarch64 aarch64-linux-gnu ''
+    build armv7 arm-linux-gnueabihf '-mfpu=neon-vfpv4'
+}
+
+tools=(make=make qemu-aarch64=qemu-user qemu-arm=qemu-user
+    aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu arm-linux-gnueabihf-gcc=gcc-arm-linux-gnueabihf)
+libraries=(/usr/aarch64-linux-gnu/lib/libc.a /usr/arm-linux-gnueabihf/lib/libc.a)
+
+have_compilers() {
+    need "${tools[@]}" || return 1
+    local library
+    for library in "${libraries[@]}"; do
+        [ -e "$library" ] && continue
+        [ -z "$install" ] || DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+            libc6-dev-arm64-cross libc6-dev-armhf-cross >"$ARM_HOME/apt.log" 2>&1 || true
+        missing='the C libraries are missing; run: apt-get install libc6-dev-arm64-cross libc6-dev-armhf-cross'
+        [ -e "$library" ] || return 1
+    done
+}
+
+# ---- core ----------------------------------------------------------------------------------------------------------
+
+# vectors CPU QEMU ARCH KERNELS: run the golden vectors; KERNELS is all that has to be offered, the fastest last.
+vectors() {
+    local found
+    say "golden vectors on $1"
+    "$2" -cpu "$1" "$ARM_HOME/$3/golden" tests/golden "$ARM_HOME/$1.learned" | tee "$ARM_HOME/$1.log"
+    found=$(sed -n 's/^\(.*\): [0-9]* checks.*/\1/p' "$ARM_HOME/$1.log" | paste -sd ' ')
+    [ "$found" = "$4" ] || { say "$1 has the kernels '$found', not '$4'"; exit 1; }
+    grep -q "^in use: ${4##* }\$" "$ARM_HOME/$1.log" || { say "$1 does not use ${4##* }"; exit 1; }
+}
+
+part_core() {
+    have_compilers || { cannot core "$missing"; return 0; }
+    build_both
+    vectors cortex-a53 qemu-aarch64 aarch64 'portable neon'
+    vectors cortex-a72 qemu-aarch64 aarch64 'portable neon'
+    vectors cortex-a76 qemu-aarch64 aarch64 'portable neon neon-dotprod'
+    vectors cortex-a7 qemu-arm armv7 'portable neon'
+}
+
+# ---- count ---------------------------------------------------------------------------------------------------------
+
+part_count() {
+    have_compilers && need cc=gcc || { cannot count "$missing"; return 0; }
+    build_both
+    local plugin=$ARM_HOME/icount.so
+    cc -O2 -fPIC -shared -o "$plugin" tests/arm_icount.c
+    "$PYTHON" tests/arm_count.py "${update[@]}" \
+        --run aarch64 "qemu-aarch64 -plugin $plugin -cpu cortex-a76" "$ARM_HOME/aarch64/arm_count" \
+        "$(aarch64-linux-gnu-gcc -dumpversion | sed 's/^/gcc /')" \
+        --run armv7 "qemu-arm -plugin $plugin -cpu cortex-a7" "$ARM_HOME/armv7/arm_count" \
+        "$(arm-linux-gnueabihf-gcc -dumpversion | sed 's/^/gcc /')"
+}
+
+# ---- python --------------------------------------------------------------------------------------------------------
+
+# Packages unpacked into $root, never configured, so nothing is emulated to make it.
+make_root() {
+    [ -e "$root/.done" ] && return 0
+    local mirror suite
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep '/debian/*$' | head -n 1) || true
+    suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    if [ -z "$mirror" ] || [ -z "$suite" ]; then
+        missing='apt knows no Debian mirror to take ARM packages from (run apt-get update?)'
+        return 1
+    fi
+    say "unpacking ARM packages of $suite"
+    rm -rf "$root"
+    if ! mmdebstrap --quiet --arch=arm64 --variant=extract --include=python3,python3-dev,libpython3-dev,libstdc++6,libgomp1 \
+        --aptopt='Acquire::Languages "none"' --aptopt='Apt::Install-Recommends "false"' \
+        --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' \
+        "$suite" "$root" "$mirror" >"$ARM_HOME/root.log" 2>&1; then
+        missing="the ARM packages could not be had: $(tail -n 1 "$ARM_HOME/root.log")"
+        return 1
+    fi
+    local each
+    for each in bin sbin lib; do [ -e "$root/$each" ] || ln -s "usr/$each" "$root/$each"; done
+    rm -rf "$root"/{tmp,root,home,proc,sys} # what is not there is taken from this machine
+    touch "$root/.done"
+}
+
+# show CPU FEATURES: give the root the /proc/cpuinfo and /sys of a board with that processor. Else the emulator hands out
+# those of this machine, which ONNX Runtime cannot make sense of on ARM.
+show() {
+    local part each cpus last
+    case $1 in
+    cortex-a53) part=0xd03 ;;
+    cortex-a72) part=0xd08 ;;
+    *) part=0xd0b ;;
+    esac
+    cpus=$root/sys/devices/system/cpu last=$(($(nproc) - 1)) # as many as here, so that affinities can be set
+    mkdir -p "$root/proc" "$cpus"
+    for each in possible present online; do echo "0-$last" >"$cpus/$each"; done
+    for each in $(seq 0 $last); do
+        printf 'processor\t: %d\nBogoMIPS\t: 108.00\nFeatures\t: %s\nCPU implementer\t: 0x41\n' "$each" "$2"
+        printf 'CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: %s\nCPU revision\t: 4\n\n' "$part"
+        mkdir -p "$cpus/cpu$each/cpufreq" "$cpus/cpu$each/topology"
+        echo 1800000 >"$cpus/cpu$each/cpufreq/cpuinfo_max_freq"
+        echo 600000 >"$cpus/cpu$each/cpufreq/cpuinfo_min_freq"
+        echo 0 >"$cpus/cpu$each/topology/physical_package_id"
+        echo "$each" >"$cpus/cpu$each/topology/core_id"
+        echo "0-$last" >"$cpus/cpu$each/topology/core_siblings_list"
+    done >"$root/proc/cpuinfo"
+}
+
+# The wheels of NumPy, ONNX Runtime and Pillow for the root's Python, in $site.
+make_site() {
+    [ -e "$site/.done" ] && return 0
+    local glibc minor platforms=()
+    glibc=$(grep -ao 'GLIBC_2\.[0-9]*' "$root/lib/aarch64-linux-gnu/libc.so.6" | sort -uV | tail -n 1)
+    for minor in $(seq "${glibc#GLIBC_2.}" -1 17); do platforms+=(--platform "manylinux_2_${minor}_aarch64"); done
+    say "getting the ARM wheels of NumPy and ONNX Runtime"
+    rm -rf "$site"
+    if ! "$PYTHON" -m pip install -q --disable-pip-version-check --no-compile --only-binary=:all: --target "$site" \
+        "${platforms[@]}" --platform manylinux2014_aarch64 --implementation cp --python-version "$version" \
+        --abi "cp${version/./}" --abi abi3 --abi none "numpy>=1.24" "onnxruntime>=1.17" pillow \
+        >"$ARM_HOME/pip.log" 2>&1; then
+        missing="the ARM wheels could not be had: $(grep -v '^WARNING' "$ARM_HOME/pip.log" | tail -n 1)"
+        return 1
+    fi
+    touch "$site/.done"
+}
+
+# The package with its extension, cross compiled, in $package.
+make_package() {
+    rm -rf "$package"
+    mkdir -p "$package"
+    cp -r edgemeta "$package/"
+    find "$package" -name '*.so' -delete
+    make -s -C native BUILD="$ARM_HOME/aarch64" CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar CFLAGS=-O3 \
+        "$ARM_HOME/aarch64/libedgemeta.a"
+    aarch64-linux-gnu-gcc -std=c99 -O3 -fPIC -shared -fvisibility=hidden -I"$root/usr/include" \
+        -I"$root/usr/include/python$version" -o "$package/edgemeta/_native.cpython-${version/./}-aarch64-linux-gnu.so" \
+        native/python.c "$ARM_HOME/aarch64/libedgemeta.a" -lm
+}
+
+# on CPU KERNELS FEATURES [VARIABLE=VALUE]: the package there; KERNELS have to do the arithmetic.
+on() {
+    show "$1" "$3"
+    say "the package on $1"
+    env -u PYTHONHOME -u VIRTUAL_ENV -u LD_LIBRARY_PATH -u LD_PRELOAD OMP_NUM_THREADS=1 "${@:4}" \
+        PYTHONPATH="$package:$site" PYTHONDONTWRITEBYTECODE=1 \
+        qemu-aarch64 -cpu "$1" -L "$root" "$root/usr/bin/python$version" tests/arm_python.py \
+        --against "$ARM_HOME/here.json" --kernels "$2"
+}
+
+part_python() {
+    root=$ARM_HOME/root package=$ARM_HOME/package
+    have_compilers && need mmdebstrap=mmdebstrap && make_root || { cannot python "$missing"; return 0; }
+    version=$(basename "$(readlink "$root/usr/bin/python3")")
+    version=${version#python} site=$ARM_HOME/site-$version
+    make_site || { cannot python "$missing"; return 0; }
+    make_package
+    if ! PYTHONPATH=$PWD OMP_NUM_THREADS=1 "$PYTHON" tests/arm_python.py --out "$ARM_HOME/here.json"; then
+        say "$PYTHON does not run tests/arm_python.py: it needs the package's requirements (make test makes .venv)"
+        exit 1
+    fi
+    local old='fp asimd evtstrm crc32 cpuid'
+    on cortex-a53 numpy "$old" EDGEMETA_KERNELS=numpy
+    on cortex-a72 neon "$old"
+    on cortex-a76 neon-dotprod "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm asimddp"
+}
+
+mkdir -p "$ARM_HOME"
+exec 9>"$ARM_HOME/lock"
+flock 9 # one run at a time
+[ $# -gt 0 ] || set -- core count python
+for part in "$@"; do
+    case $part in
+    core | count | python) "part_$part" ;;
+    *) say "there is no part $part"; exit 2 ;;
+    esac
+done
+say "done: $*"

@@ -1,7 +1,7 @@
 /* image.c - fitting an image: centre crop, then Pillow's antialiased bilinear resizing, as edgemeta/imaging.py, which
  * says why each sum is as it is.
  *
- * No image is ever held as RGB. EM_ROWS lines at a time are read (converted to RGB where they are something else) and
+ * No image is ever held as RGB. A few lines at a time are read (converted to RGB where they are something else) and
  * resampled along the row into a ring of rows just large enough for one row of the target, which is then a weighted sum
  * of rows of the ring. Row i of the target needs lines that begin no earlier than those of row i - 1.
  *
@@ -20,10 +20,21 @@
 #define WEIGHT_ONE 4194304 /* 2^22 */
 #define FLOATS 768         /* of a table from byte to float, for three channels */
 
+/* Of the grey lines that a kernel takes at once, those longer than EM_SLACK need no copy but for the last one. Only
+ * machines with such kernels need the memory. */
+#if defined(__x86_64__) || defined(__i386__)
+#define MOST_ROWS EM_GREY_ROWS
+#define GREY_LINES ((size_t)EM_GREY_ROWS * 2 * EM_SLACK)
+#else
+#define MOST_ROWS EM_ROWS
+#define GREY_LINES 0
+#endif
+
 /* One direction of the resizing. Output i is a sum of the inputs starts[i] to starts[i] + taps - 1. */
 struct axis {
     uint32_t inputs, outputs;
     uint32_t taps; /* 1 where nothing changes; then there are no tables */
+    uint32_t even; /* 1: starts are even numbers, and taps one more for that */
     uint32_t *starts;
     int16_t *weights;
 };
@@ -35,9 +46,9 @@ struct fitting {
     size_t end;     /* bytes from image.pixels to the end of its last row */
     uint32_t left, top, channels;
     struct axis across, down;
-    size_t line_size, row_size;
+    size_t line_size, lines_size, row_size;
     uint32_t ring_rows;
-    uint8_t *lines;        /* EM_ROWS lines of the crop as RGB, where they cannot be read in place */
+    uint8_t *lines;        /* EM_ROWS lines of the crop as RGB, or copies, where they cannot be read in place */
     uint8_t *ring;         /* rows of the target's width */
     const uint8_t **stack; /* the rows of the ring that one row of the target needs */
     uint8_t *row;          /* a row of the target before it is spread out */
@@ -89,6 +100,7 @@ static void plan_axis(struct axis *axis, uint32_t inputs, uint32_t outputs)
     axis->inputs = inputs;
     axis->outputs = outputs;
     axis->taps = inputs == outputs ? 1 : widest < inputs ? widest : inputs;
+    axis->even = 0;
 }
 
 /* The crop (crop_box of imaging.py) and the lengths that follow from it. The sizes are checked already. */
@@ -105,8 +117,11 @@ static void plan(struct fitting *f, uint32_t width, uint32_t height, int format,
     plan_axis(&f->across, columns, to_width);
     plan_axis(&f->down, rows, to_height);
     f->line_size = em_aligned(3 * ((size_t)columns + 2) + EM_SLACK);
+    f->lines_size = em_times(EM_ROWS, f->line_size);
+    if (f->channels == 1 && f->lines_size < GREY_LINES)
+        f->lines_size = GREY_LINES;
     f->row_size = em_aligned(3 * (size_t)to_width + EM_SLACK);
-    f->ring_rows = f->down.taps + EM_ROWS - 1;
+    f->ring_rows = f->down.taps + (f->channels == 1 ? MOST_ROWS : EM_ROWS) - 1;
 }
 
 /* The next `count` things of `size` bytes; *at becomes SIZE_MAX where there is no such memory. */
@@ -124,9 +139,10 @@ static size_t place(struct fitting *f, uint8_t *memory)
     struct axis *axes[2] = {&f->across, &f->down};
     for (int i = 0; i < 2; i++) {
         axes[i]->starts = take(memory, &at, axes[i]->outputs, sizeof(uint32_t));
-        axes[i]->weights = take(memory, &at, em_times(axes[i]->outputs, EM_WEIGHTS(axes[i]->taps)), sizeof(int16_t));
+        /* One tap more, in case they are made even. */
+        axes[i]->weights = take(memory, &at, em_times(axes[i]->outputs, EM_WEIGHTS(axes[i]->taps + 1)), sizeof(int16_t));
     }
-    f->lines = take(memory, &at, EM_ROWS, f->line_size);
+    f->lines = take(memory, &at, 1, f->lines_size);
     f->ring = take(memory, &at, f->ring_rows, f->row_size);
     f->stack = take(memory, &at, (size_t)f->down.taps + 1, sizeof *f->stack);
     f->row = take(memory, &at, 1, f->row_size);
@@ -165,20 +181,35 @@ static void put_weight(int16_t *weights, uint32_t t, int32_t weight)
     pair[1] = pair[0];
 }
 
+/* Where the window of an output begins whose first weight is that of x. No window passes the end of the line, or an even one
+ * by more than a pixel. */
+static uint32_t window_start(const struct axis *axis, uint32_t x)
+{
+    uint32_t last = axis->inputs + axis->even - axis->taps;
+    return (x < last ? x : last) & ~axis->even;
+}
+
+static void put_in_window(const struct axis *axis, uint32_t i, uint32_t x, int32_t weight)
+{
+    uint32_t t = x - axis->starts[i];
+    if (t < axis->taps)
+        put_weight(axis->weights + i * EM_WEIGHTS(axis->taps), t, weight);
+}
+
 static int is_zero(const int16_t *weights, uint32_t t)
 {
     const int16_t *group = weights + 2 * (size_t)(t & ~3u);
     return group[t & 3u] == 0 && ((uint32_t)group[4 + (t & 2u)] >> 8 * (t & 1u) & 255u) == 0;
 }
 
-/* Output i of an axis: float64 operations in the order of Pillow, see _block in imaging.py. */
-static void weigh_one(const struct axis *axis, uint32_t i, double scale, double support)
+/* Output i of an axis: float64 operations in the order of Pillow, see _block in imaging.py. twin: another axis with these
+ * inputs and outputs, or NULL. */
+static void weigh_one(const struct axis *axis, const struct axis *twin, uint32_t i, double scale, double support)
 {
     double centre = ((double)i + 0.5) * scale, factor = 1.0 / support, total = 0.0;
     int32_t from = (int32_t)(centre - support + 0.5), past = (int32_t)(centre + support + 0.5);
     uint32_t low = from < 0 ? 0 : (uint32_t)from;
     uint32_t high = (uint32_t)past < axis->inputs ? (uint32_t)past : axis->inputs;
-    uint32_t last = axis->inputs - axis->taps, start = last;
     int any = 0;
     for (uint32_t x = low; x < high; x++)
         total += triangle(x, centre, factor);
@@ -186,78 +217,40 @@ static void weigh_one(const struct axis *axis, uint32_t i, double scale, double 
         total = 1.0;
     for (uint32_t x = low; x < high; x++) {
         int32_t weight = (int32_t)(triangle(x, centre, factor) / total * WEIGHT_ONE + 0.5);
-        if (weight == 0)
+        if (weight == 0 && (any || x + 1 < high))
             continue;
-        if (!any)
-            start = x < last ? x : last; /* never past the end of the line */
+        if (!any) {
+            axis->starts[i] = window_start(axis, x);
+            if (twin != NULL)
+                twin->starts[i] = window_start(twin, x);
+        }
         any = 1;
-        if (x - start < axis->taps)
-            put_weight(axis->weights + i * EM_WEIGHTS(axis->taps), x - start, weight);
+        put_in_window(axis, i, x, weight);
+        if (twin != NULL)
+            put_in_window(twin, i, x, weight);
     }
-    axis->starts[i] = start;
 }
 
-static void weigh(const struct axis *axis)
+static void weigh(const struct axis *axis, const struct axis *twin)
 {
     double scale = (double)axis->inputs / (double)axis->outputs, support = scale > 1.0 ? scale : 1.0;
     memset(axis->weights, 0, axis->outputs * EM_WEIGHTS(axis->taps) * sizeof *axis->weights);
+    if (twin != NULL)
+        memset(twin->weights, 0, twin->outputs * EM_WEIGHTS(twin->taps) * sizeof *twin->weights);
     for (uint32_t i = 0; i < axis->outputs; i++)
-        weigh_one(axis, i, scale, support);
+        weigh_one(axis, twin, i, scale, support);
 }
 
 static void weigh_both(struct fitting *f)
 {
+    int same = f->down.inputs == f->across.inputs && f->down.outputs == f->across.outputs;
     if (f->across.taps > 1)
-        weigh(&f->across);
-    if (f->down.taps > 1 && f->down.inputs == f->across.inputs && f->down.outputs == f->across.outputs)
-        f->down = f->across;
-    else if (f->down.taps > 1)
-        weigh(&f->down);
+        weigh(&f->across, same ? &f->down : NULL);
+    if (f->down.taps > 1 && !same)
+        weigh(&f->down, NULL);
 }
 
 /* ---- lines of the crop ---- */
-
-static void read_rgba(const uint8_t *from, uint32_t count, uint8_t *to)
-{
-    for (uint32_t x = 0; x < count; x++, from += 4, to += 3) {
-        uint32_t alpha = from[3], white = 255u * (255u - alpha) + 127u;
-        to[0] = (uint8_t)((from[0] * alpha + white) / 255u);
-        to[1] = (uint8_t)((from[1] * alpha + white) / 255u);
-        to[2] = (uint8_t)((from[2] * alpha + white) / 255u);
-    }
-}
-
-static uint8_t limited(int32_t x)
-{
-    int32_t byte = (x < 0 ? 0 : x) >> 8;
-    return (uint8_t)(byte > 255 ? 255 : byte);
-}
-
-/* Two pixels that share U and V. */
-static void read_pair(int32_t y0, int32_t y1, int32_t u, int32_t v, uint8_t *to)
-{
-    int32_t d = u - 128, e = v - 128;
-    int32_t red = 409 * e + 128, green = -100 * d - 208 * e + 128, blue = 516 * d + 128;
-    int32_t c0 = 298 * (y0 - 16), c1 = 298 * (y1 - 16);
-    to[0] = limited(c0 + red);
-    to[1] = limited(c0 + green);
-    to[2] = limited(c0 + blue);
-    to[3] = limited(c1 + red);
-    to[4] = limited(c1 + green);
-    to[5] = limited(c1 + blue);
-}
-
-static void read_nv12(const uint8_t *luma, const uint8_t *chroma, uint32_t pairs, uint8_t *to)
-{
-    for (uint32_t i = 0; i < pairs; i++, luma += 2, chroma += 2, to += 6)
-        read_pair(luma[0], luma[1], chroma[0], chroma[1], to);
-}
-
-static void read_yuyv(const uint8_t *from, uint32_t pairs, uint8_t *to)
-{
-    for (uint32_t i = 0; i < pairs; i++, from += 4, to += 6)
-        read_pair(from[0], from[2], from[1], from[3], to);
-}
 
 /* The crop's columns of a line of pixels as they are; `line` takes a copy where a kernel could read past the image. */
 static const uint8_t *line_in_place(const struct fitting *f, size_t row, uint8_t *line)
@@ -277,16 +270,16 @@ static const uint8_t *line_of_crop(const struct fitting *f, uint32_t y, uint8_t 
     const uint8_t *pixels = image->pixels + row * image->stride;
     /* Pixels that share chroma come in pairs: one more at the left, and at the right, where the crop cuts a pair. */
     size_t even = f->left & ~1u;
-    uint32_t odd = f->left & 1u, pairs = (odd + f->across.inputs + 1) / 2;
+    uint32_t odd = f->left & 1u, count = (odd + f->across.inputs + 1) & ~1u;
     switch (image->format) {
     case EM_PIXELS_RGBA:
-        read_rgba(pixels + 4 * (size_t)f->left, f->across.inputs, line);
+        f->kernels->pixels->from_rgba(pixels + 4 * (size_t)f->left, f->across.inputs, line);
         return line;
     case EM_PIXELS_NV12:
-        read_nv12(pixels + even, image->chroma + row / 2 * image->chroma_stride + even, pairs, line);
+        f->kernels->pixels->from_nv12(pixels + even, image->chroma + row / 2 * image->chroma_stride + even, count, line);
         return line + 3 * odd;
     case EM_PIXELS_YUYV:
-        read_yuyv(pixels + 2 * even, pairs, line);
+        f->kernels->pixels->from_yuyv(pixels + 2 * even, count, line);
         return line + 3 * odd;
     default:
         return line_in_place(f, row, line);
@@ -300,12 +293,31 @@ static uint8_t *ring_row(const struct fitting *f, uint32_t y)
     return f->ring + (size_t)(y % f->ring_rows) * f->row_size;
 }
 
-/* Lines y and up to EM_ROWS - 1 more of the crop into the ring. Returns how many. */
+/* fill_ring() for kernels that take many grey lines. */
+static uint32_t fill_by_grey(const struct fitting *f, uint32_t y)
+{
+    const uint8_t *lines[EM_GREY_ROWS];
+    uint8_t *rows[EM_GREY_ROWS], *copy = f->lines;
+    uint32_t count = f->down.inputs - y < EM_GREY_ROWS ? f->down.inputs - y : EM_GREY_ROWS;
+    for (uint32_t r = 0; r < EM_GREY_ROWS; r++) {
+        uint32_t at = r < count ? r : count - 1; /* the last one stands for those that are missing */
+        lines[r] = at == r ? line_in_place(f, (size_t)f->top + y + r, copy) : lines[at];
+        rows[r] = ring_row(f, y + at);
+        if (lines[r] == copy)
+            copy += f->across.inputs + EM_SLACK;
+    }
+    f->kernels->pixels->along_grey(lines, f->across.outputs, f->across.starts, f->across.taps, f->across.weights, rows);
+    return count;
+}
+
+/* Line y of the crop and some more into the ring. Returns how many. */
 static uint32_t fill_ring(const struct fitting *f, uint32_t y)
 {
     const uint8_t *lines[EM_ROWS];
     uint8_t *rows[EM_ROWS];
     uint32_t count = f->down.inputs - y < EM_ROWS ? f->down.inputs - y : EM_ROWS;
+    if (f->across.even)
+        return fill_by_grey(f, y);
     for (uint32_t r = 0; r < count; r++) {
         lines[r] = line_of_crop(f, y + r, f->lines + r * f->line_size);
         rows[r] = ring_row(f, y + r);
@@ -345,17 +357,10 @@ static void sum_rows(const struct fitting *f, uint32_t y, uint32_t first, uint8_
 /* A row of one or three channels as it is wanted: bytes in the order RGB, or floats by the table. */
 static void give_bytes(const struct fitting *f, const uint8_t *row, uint8_t *out)
 {
-    uint32_t count = f->across.outputs;
     if (f->image.format == EM_PIXELS_GREY)
-        for (uint32_t i = 0; i < count; i++, out += 3)
-            out[0] = out[1] = out[2] = row[i];
-    else if (f->image.format == EM_PIXELS_BGR)
-        for (uint32_t i = 0; i < count; i++, out += 3, row += 3) {
-            uint8_t blue = row[0], red = row[2];
-            out[0] = red;
-            out[1] = row[1];
-            out[2] = blue;
-        }
+        f->kernels->pixels->from_grey(row, f->across.outputs, out);
+    else
+        f->kernels->pixels->from_bgr(row, f->across.outputs, out);
 }
 
 static void give_floats(const struct fitting *f, const uint8_t *row, float *out)
@@ -441,6 +446,12 @@ static int prepare(struct fitting *f, const em_kernels *kernels, const em_image 
     f->kernels = kernels;
     plan(f, image->width, image->height, image->format, to_width, to_height);
     place(f, memory);
+    if (f->channels == 1 && kernels->pixels->along_grey != NULL && f->across.taps > 1 && f->across.taps < EM_GREY_TAPS) {
+        f->across.even = 1;
+        f->across.taps++;
+    } else {
+        f->ring_rows = f->down.taps + EM_ROWS - 1; /* so that it stays in the cache */
+    }
     return EM_OK;
 }
 

@@ -13,6 +13,23 @@
  * last group is filled with zeros. In all this many int16_t: */
 #define EM_WEIGHTS(taps) (2 * (((size_t)(taps) + 3) / 4 * 4))
 
+/* Pixels to pixels. `count` of them, `to` and `from` apart; 3 count bytes are written, and nothing is read beyond. */
+struct em_pixel_kernels {
+    void (*from_rgba)(const uint8_t *from, size_t count, uint8_t *to);
+    /* An even count; pairs that share chroma. luma, chroma: one byte a pixel each (NV12). */
+    void (*from_nv12)(const uint8_t *luma, const uint8_t *chroma, size_t count, uint8_t *to);
+    void (*from_yuyv)(const uint8_t *from, size_t count, uint8_t *to);
+    void (*from_grey)(const uint8_t *from, size_t count, uint8_t *to);
+    void (*from_bgr)(const uint8_t *from, size_t count, uint8_t *to);
+    /* As along_row for EM_GREY_ROWS lines of one byte a pixel, which may be the same ones, and starts that are even and never
+     * less than the one before. taps: at most EM_GREY_TAPS. May read EM_SLACK bytes past the taps of a pixel; writes `to` bytes
+     * of each row. NULL: there is nothing faster than along_row. */
+    void (*along_grey)(const uint8_t *const *lines, uint32_t to, const uint32_t *starts, uint32_t taps,
+                       const int16_t *weights, uint8_t *const *out);
+};
+#define EM_GREY_ROWS 16
+#define EM_GREY_TAPS 64
+
 /* One implementation an instruction set: kernels_*.c. Arrays need no alignment; lengths may be 0. */
 struct em_kernels {
     const char *name;
@@ -48,6 +65,7 @@ struct em_kernels {
      * pointer more in `lines` than taps, to a line like the others. May read EM_SLACK bytes past each line; writes n.
      */
     void (*along_column)(const uint8_t *const *lines, uint32_t taps, const int16_t *weights, size_t n, uint8_t *out);
+    const struct em_pixel_kernels *pixels;
 };
 
 extern const struct em_kernels em_kernels_portable;

@@ -1,7 +1,8 @@
 /* kernels_avx2.c - x86 with AVX2, FMA and F16C (Intel since 2013, AMD since 2015). */
 #include <immintrin.h>
 
-#include "image_avx2.h"
+#include "image_avx2_grey.h"
+#include "image_avx2_pixels.h"
 #include "numbers.h"
 
 static inline float sum_ps(__m256 x)
@@ -222,7 +223,11 @@ static void tiles(double *sums, const double *a, const double *b, size_t count, 
     }
 }
 
+static const struct em_pixel_kernels pixels_avx2 = {
+    avx2_from_rgba, avx2_from_nv12, avx2_from_yuyv, avx2_from_grey, avx2_from_bgr, along_grey_avx2,
+};
+
 const struct em_kernels em_kernels_avx2 = {
     "avx2", dot, dot4, dot64, block64, axpy64, dot4_q20, axpy4_q20, dot_f16, dot_i8, tiles, along_row_avx2,
-    along_column_avx2,
+    along_column_avx2, &pixels_avx2,
 };

@@ -3,5 +3,5 @@
 
 const struct em_kernels em_kernels_neon = {
     "neon",       neon_dot,    neon_dot4, neon_dot64,     neon_block64,      neon_axpy64, neon_dot4_q20, neon_axpy4_q20,
-    neon_dot_f16, neon_dot_i8, neon_tiles, along_row_neon, along_column_neon,
+    neon_dot_f16, neon_dot_i8, neon_tiles, along_row_neon, along_column_neon, &pixels_neon,
 };

@@ -1,6 +1,7 @@
 /* kernels_sse2.c - every 64-bit x86. */
 #include <emmintrin.h>
 
+#include "image_pixels.h"
 #include "image_sse2.h"
 #include "numbers.h"
 
@@ -155,7 +156,11 @@ static void tiles(double *sums, const double *a, const double *b, size_t count, 
     }
 }
 
+static const struct em_pixel_kernels pixels_sse2 = {
+    any_from_rgba, any_from_nv12, any_from_yuyv, any_from_grey, any_from_bgr, NULL,
+};
+
 const struct em_kernels em_kernels_sse2 = {
     "sse2", dot, dot4, dot64, block64, axpy64, dot4_q20, axpy4_q20, any_dot_f16, any_dot_i8, tiles, along_row_sse2,
-    along_column_sse2,
+    along_column_sse2, &pixels_sse2,
 };

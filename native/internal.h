@@ -30,6 +30,17 @@ struct em_pixel_kernels {
 #define EM_GREY_ROWS 16
 #define EM_GREY_TAPS 64
 
+/* L D L^T in panels of four columns, each of tiles of four rows and four columns that lie column by column. */
+struct em_ldl_kernels {
+    /* `count` tiles of a panel: of each row, column after column, w -= p l and then l += b w. */
+    void (*change)(double *tiles, size_t count, const double *p, const double *b, double *w);
+    /* out[c] = sum over the rows of column c of l x */
+    void (*dot)(const double *tiles, size_t count, const double *x, double *out);
+    /* `count` tiles less products with `depth` panels: a[k] the tiles of the same rows in them, b (depth, 4, 4):
+     * tile(r, c) -= sum over k and i of a[k](r, i) b(k, i, c). */
+    void (*panel)(double *tiles, size_t count, const double *const *a, const double *b, size_t depth);
+};
+
 /* One implementation an instruction set: kernels_*.c. Arrays need no alignment; lengths may be 0. */
 struct em_kernels {
     const char *name;
@@ -53,6 +64,7 @@ struct em_kernels {
     /* `count` tiles of 8 rows and 4 columns, each row-major, of which tile k has the columns from 4 k on:
      * sums[32 k + 4 r + c] += sign a[r] b[4 k + c]. On the grid of Q20 that is exact. */
     void (*tiles)(double *sums, const double *a, const double *b, size_t count, double sign);
+    const struct em_ldl_kernels *ldl;
 
     /* images: Pillow's weights in units of 2^-22, each split in two (EM_WEIGHTS), so that 16-bit products do */
     /* `rows` rows (1 to EM_ROWS) of `to` pixels of 3 or 1 bytes, each from a line: of each channel

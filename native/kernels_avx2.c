@@ -3,6 +3,7 @@
 
 #include "image_avx2_grey.h"
 #include "image_avx2_pixels.h"
+#include "ldl_avx2.h"
 #include "numbers.h"
 
 static inline float sum_ps(__m256 x)
@@ -228,6 +229,6 @@ static const struct em_pixel_kernels pixels_avx2 = {
 };
 
 const struct em_kernels em_kernels_avx2 = {
-    "avx2", dot, dot4, dot64, block64, axpy64, dot4_q20, axpy4_q20, dot_f16, dot_i8, tiles, along_row_avx2,
+    "avx2", dot, dot4, dot64, block64, axpy64, dot4_q20, axpy4_q20, dot_f16, dot_i8, tiles, &ldl_avx2, along_row_avx2,
     along_column_avx2, &pixels_avx2,
 };

@@ -1,6 +1,7 @@
 /* kernels_portable.c - for any machine. */
 #include "image_pixels.h"
 #include "image_portable.h"
+#include "ldl.h"
 #include "numbers.h"
 
 static const struct em_pixel_kernels pixels_portable = {
@@ -9,5 +10,5 @@ static const struct em_pixel_kernels pixels_portable = {
 
 const struct em_kernels em_kernels_portable = {
     "portable",  any_dot,     any_dot4,   any_dot64, any_block64,        any_axpy64, any_dot4_q20, any_axpy4_q20,
-    any_dot_f16, any_dot_i8,  any_tiles,   along_row_portable, along_column_portable, &pixels_portable,
+    any_dot_f16, any_dot_i8,  any_tiles, &ldl_any,   along_row_portable, along_column_portable, &pixels_portable,
 };

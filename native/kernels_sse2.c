@@ -3,6 +3,7 @@
 
 #include "image_pixels.h"
 #include "image_sse2.h"
+#include "ldl.h"
 #include "numbers.h"
 
 static inline float sum_ps(__m128 x)
@@ -161,6 +162,6 @@ static const struct em_pixel_kernels pixels_sse2 = {
 };
 
 const struct em_kernels em_kernels_sse2 = {
-    "sse2", dot, dot4, dot64, block64, axpy64, dot4_q20, axpy4_q20, any_dot_f16, any_dot_i8, tiles, along_row_sse2,
+    "sse2", dot, dot4, dot64, block64, axpy64, dot4_q20, axpy4_q20, any_dot_f16, any_dot_i8, tiles, &ldl_any, along_row_sse2,
     along_column_sse2, &pixels_sse2,
 };

@@ -99,6 +99,8 @@ uint32_t em_crc32(uint32_t start, const void *data, size_t size);
  * EM_ERR_VALUE. */
 int em_check_q20(const int32_t *q20, uint32_t dim, uint32_t count);
 
+/* G in tiles of 8 rows and 4 columns, each row by row; row i of tiles is 2 (i + 1) of them. NULL without. */
+const double *em_statistics_tiles(const em_statistics *statistics);
 /* Sums of `count` examples of a class, the moment as upper triangle row by row; NULL where there is no G. */
 int em_statistics_add_sums(em_statistics *statistics, uint32_t of_class, uint32_t count, const double *sum,
                            const double *moment);

@@ -18,6 +18,8 @@ static const struct em_state_kind_of *kind_of(const em_state_options *options)
         return NULL;
     if (options->kind == EM_STATE_MEANS)
         return options->means >= EM_EUCLIDEAN && options->means <= EM_CENTRED ? &em_state_means : NULL;
+    if (options->kind == EM_STATE_PRIMAL)
+        return &em_state_primal;
     if (options->kind == EM_STATE_DUAL)
         return options->examples > 0 && options->examples <= INT32_MAX ? &em_state_dual : NULL;
     return NULL;
@@ -58,6 +60,8 @@ void em_state_clear(em_state *self)
     em_statistics_init(self->statistics, em_statistics_size(options->dim, options->classes, moment), self->kernels,
                        options->dim, options->classes, moment, &self->statistics);
     self->total = 0;
+    if (options->kind != EM_STATE_MEANS)
+        em_ridge_clear(self);
     self->kind->refit(self);
 }
 
@@ -132,6 +136,17 @@ int em_state_remove(em_state *state, uint32_t of_class, const int32_t *q20)
     return state->kind->remove(state, of_class, q20);
 }
 
+int em_state_put_sums(em_state *self, uint32_t of_class, uint32_t count, const double *sum, const double *moment)
+{
+    int status = em_statistics_add_sums(self->statistics, of_class, count, sum, moment);
+    if (status != EM_OK)
+        return status;
+    self->total += count;
+    if (self->options.kind == EM_STATE_PRIMAL)
+        em_ridge_more(self, sum, 1.0);
+    return EM_OK;
+}
+
 int em_state_add_sums(em_state *state, uint32_t of_class, uint64_t count, const double *sum, const double *moment)
 {
     int status;
@@ -143,12 +158,10 @@ int em_state_add_sums(em_state *state, uint32_t of_class, uint64_t count, const 
         return EM_ERR_NULL;
     if (count == 0 || count > UINT32_MAX - state->total)
         return EM_ERR_SIZE;
-    status = em_statistics_add_sums(state->statistics, of_class, (uint32_t)count, sum, moment);
-    if (status != EM_OK)
-        return status;
-    state->total += (uint32_t)count;
-    state->kind->refit(state);
-    return EM_OK;
+    status = em_state_put_sums(state, of_class, (uint32_t)count, sum, moment);
+    if (status == EM_OK)
+        state->kind->refit(state);
+    return status;
 }
 
 int em_state_refit(em_state *state)

@@ -36,7 +36,7 @@ struct em_state_kind_of {
     double (*weights)(const em_state *self, uint32_t of_class, double *row);
 };
 
-extern const struct em_state_kind_of em_state_means, em_state_dual;
+extern const struct em_state_kind_of em_state_means, em_state_dual, em_state_primal;
 
 struct em_state {
     em_state_options options;
@@ -64,13 +64,17 @@ struct em_state {
     uint32_t *classes;  /* (examples,), by position */
     double *origin;     /* (dim,): what the examples are taken from, so that their common mean costs no digits */
     double *ones;       /* (examples,): (K + lambda I)^-1 1 */
-    double *along;      /* (examples,) and (2 examples,), for the moment */
-    double *turns;
-    double *step;       /* (dim,): the direction in which the weights move */
+    double *turns;      /* (2 examples,), for the moment */
+
+    double *along; /* dual: (examples,); primal: (dim,) to whole tiles; for the moment */
+    double *step;  /* (dim,), primal: to whole tiles: the direction in which the weights move */
 };
 
 /* Nothing is taught. */
 void em_state_clear(em_state *self);
+
+/* Sums of examples into the statistics; the weights are left as they are. */
+int em_state_put_sums(em_state *self, uint32_t of_class, uint32_t count, const double *sum, const double *moment);
 
 /* A class's weights to float32, for predict; -INFINITY without examples. Writes over self->row. */
 void em_state_quicken(em_state *self, uint32_t of_class);
@@ -84,6 +88,9 @@ void em_ridge_errors(em_state *self, uint32_t of_class, const double *off);
 void em_ridge_move(em_state *self, double factor, const double *step);
 /* What predict uses, from weights, mean and counts. */
 void em_ridge_quicken(em_state *self);
+void em_ridge_clear(em_state *self);
+/* The sum of examples that were counted by now; the mean goes with it. */
+void em_ridge_more(em_state *self, const double *sum, double sign);
 /* The lambda of the options, for a system of that norm times size. */
 double em_ridge_lambda(const em_state *self, double size);
 double em_ridge_row(const em_state *self, uint32_t of_class, double *row);

@@ -158,12 +158,8 @@ static void refit(em_state *self)
     uint32_t n = self->total, dim = self->options.dim;
     double all, size = self->options.examples + 1.0;
     self->lambda = em_ridge_lambda(self, size * size);
-    if (n == 0) {
-        for (uint32_t i = 0; i < self->options.examples; i++)
-            self->slots[i] = i;
-        memset(self->whole, 0, dim * sizeof *self->whole);
-        memset(self->mean, 0, dim * sizeof *self->mean);
-    }
+    for (uint32_t i = 0; n == 0 && i < self->options.examples; i++)
+        self->slots[i] = i;
     find_origin(self);
     for (uint32_t i = 0; i < n; i++) {
         take_off(self, example(self, i), self->step);

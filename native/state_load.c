@@ -18,10 +18,9 @@ static int load_seals(em_state *self, em_journal *journal)
         if (status == EM_OK)
             status = em_journal_seal_sums(journal, i, self->row, moment);
         if (status >= EM_OK)
-            status = em_statistics_add_sums(self->statistics, seal.of_class, (uint32_t)seal.count, self->row, moment);
+            status = em_state_put_sums(self, seal.of_class, (uint32_t)seal.count, self->row, moment);
         if (status < EM_OK)
             return status;
-        self->total += (uint32_t)seal.count;
     }
     return EM_OK;
 }

@@ -24,20 +24,32 @@ double em_ridge_lambda(const em_state *self, double size)
     return self->options.lambda > smallest ? self->options.lambda : smallest;
 }
 
+void em_ridge_clear(em_state *self)
+{
+    memset(self->whole, 0, self->options.dim * sizeof *self->whole);
+    memset(self->mean, 0, self->options.dim * sizeof *self->mean);
+}
+
+void em_ridge_more(em_state *self, const double *sum, double sign)
+{
+    double per = self->total > 0 ? 1.0 / self->total : 0.0;
+    for (uint32_t i = 0; i < self->options.dim; i++) {
+        self->whole[i] += sign * sum[i];
+        self->mean[i] = self->whole[i] * per;
+    }
+}
+
 void em_ridge_count(em_state *self, uint32_t of_class, const int32_t *q20, int sign)
 {
     uint32_t dim = self->options.dim;
-    double per;
     if (sign > 0)
         em_statistics_add(self->statistics, of_class, q20, 1);
     else
         em_statistics_remove(self->statistics, of_class, q20, 1);
     self->total = sign > 0 ? self->total + 1u : self->total - 1u;
-    per = self->total > 0 ? 1.0 / self->total : 0.0;
-    for (uint32_t i = 0; i < dim; i++) {
-        self->whole[i] += sign * (q20[i] * (1.0 / EM_Q20));
-        self->mean[i] = self->whole[i] * per;
-    }
+    for (uint32_t i = 0; i < dim; i++)
+        self->row[i] = q20[i] * (1.0 / EM_Q20);
+    em_ridge_more(self, self->row, sign);
     if (em_statistics_count(self->statistics, of_class) == 0) /* as they are but for rounding */
         memset(self->weights + (size_t)of_class * dim, 0, dim * sizeof *self->weights);
 }

@@ -234,6 +234,11 @@ int em_statistics_add_sums(em_statistics *statistics, uint32_t of_class, uint32_
     return EM_OK;
 }
 
+const double *em_statistics_tiles(const em_statistics *statistics)
+{
+    return statistics->tiles;
+}
+
 uint32_t em_statistics_dim(const em_statistics *statistics)
 {
     return statistics == NULL ? 0 : statistics->dim;

@@ -12,7 +12,7 @@ from state_c import DUAL, MEANS, Options, State, apart, embeddings, ridge, state
 from edgemeta.heads import Facts, make_head
 from edgemeta.normalisation import Q20, to_float
 
-RIDGE = ("dual",)
+RIDGE = ("dual", "primal")
 KERNELS = ("portable", "sse2", "avx2", "neon", "neon-dotprod")
 
 

@@ -51,10 +51,13 @@ struct em_kernels {
     /* out[r] = sum of rows[r * stride + i] z[i], r = 0 to 3 */
     void (*dot4)(const float *rows, size_t stride, const float *z, size_t n, float *out);
     double (*dot64)(const double *a, const double *b, size_t n);
-    /* out[2 r + c] = sum of a[r * stride_a + i] b[c * stride_b + i], r = 0 to 3, c = 0 and 1 */
-    void (*block64)(const double *a, size_t stride_a, const double *b, size_t stride_b, size_t n, double *out);
     /* y += a x */
     void (*axpy64)(double a, const double *x, double *y, size_t n);
+    /* out[r * stride + c] += sign * (sum of a[r * stride_a + i] b[c * stride_b + i]), sign 1 or -1 */
+    void (*product64)(double sign, const double *a, size_t stride_a, size_t rows, const double *b, size_t stride_b,
+                      size_t columns, size_t n, double *out, size_t stride);
+    /* y[i] += sum over r < count of a[r] x[r * stride + i] */
+    void (*mix64)(const double *a, const double *x, size_t stride, size_t count, double *y, size_t n);
     /* Four rows of whole numbers: out[r] = sum of rows[r][i] x[i]; y[i] += sum over r of a[r] rows[r][i]. */
     void (*dot4_q20)(const int32_t *const *rows, const double *x, size_t n, double *out);
     void (*axpy4_q20)(const double *a, const int32_t *const *rows, double *y, size_t n);

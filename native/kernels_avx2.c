@@ -84,40 +84,6 @@ static double dot64(const double *a, const double *b, size_t n)
     return sum;
 }
 
-static void block64(const double *a, size_t stride_a, const double *b, size_t stride_b, size_t n, double *out)
-{
-    const double *a0 = a, *a1 = a + stride_a, *a2 = a + 2 * stride_a, *a3 = a + 3 * stride_a;
-    const double *b0 = b, *b1 = b + stride_b;
-    __m256d s00 = _mm256_setzero_pd(), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        __m256d x = _mm256_loadu_pd(b0 + i), y = _mm256_loadu_pd(b1 + i), r;
-        r = _mm256_loadu_pd(a0 + i);
-        s00 = _mm256_fmadd_pd(r, x, s00);
-        s01 = _mm256_fmadd_pd(r, y, s01);
-        r = _mm256_loadu_pd(a1 + i);
-        s10 = _mm256_fmadd_pd(r, x, s10);
-        s11 = _mm256_fmadd_pd(r, y, s11);
-        r = _mm256_loadu_pd(a2 + i);
-        s20 = _mm256_fmadd_pd(r, x, s20);
-        s21 = _mm256_fmadd_pd(r, y, s21);
-        r = _mm256_loadu_pd(a3 + i);
-        s30 = _mm256_fmadd_pd(r, x, s30);
-        s31 = _mm256_fmadd_pd(r, y, s31);
-    }
-    __m256d p = _mm256_hadd_pd(s00, s01), q = _mm256_hadd_pd(s10, s11); /* 00 01 | 00 01, 10 11 | 10 11 */
-    __m256d u = _mm256_hadd_pd(s20, s21), v = _mm256_hadd_pd(s30, s31);
-    _mm_storeu_pd(out, _mm_add_pd(_mm256_castpd256_pd128(p), _mm256_extractf128_pd(p, 1)));
-    _mm_storeu_pd(out + 2, _mm_add_pd(_mm256_castpd256_pd128(q), _mm256_extractf128_pd(q, 1)));
-    _mm_storeu_pd(out + 4, _mm_add_pd(_mm256_castpd256_pd128(u), _mm256_extractf128_pd(u, 1)));
-    _mm_storeu_pd(out + 6, _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1)));
-    for (; i < n; i++)
-        for (size_t r = 0; r < 4; r++) {
-            out[2 * r] += a[r * stride_a + i] * b0[i];
-            out[2 * r + 1] += a[r * stride_a + i] * b1[i];
-        }
-}
-
 static void axpy64(double a, const double *x, double *y, size_t n)
 {
     __m256d factor = _mm256_set1_pd(a);
@@ -178,6 +144,93 @@ static void axpy4_q20(const double *a, const int32_t *const *rows, double *y, si
         y[i] += (a[0] * r0[i] + a[1] * r1[i]) + (a[2] * r2[i] + a[3] * r3[i]);
 }
 
+/* The first `count` (1 to 4) of four. */
+static inline __m256i first_of_4(size_t count)
+{
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x((long long)count), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+
+/* One row's sums of four numbers, to one number each. */
+static inline __m256d sum_4(const __m256d *s)
+{
+    __m256d p = _mm256_hadd_pd(s[0], s[1]), q = _mm256_hadd_pd(s[2], s[3]); /* 0 1 | 0 1 and 2 3 | 2 3 */
+    return _mm256_add_pd(_mm256_permute2f128_pd(p, q, 0x20), _mm256_permute2f128_pd(p, q, 0x31));
+}
+
+/* `rows` (a constant, at most 3) times `columns` (at most 4; b repeats the last) in registers. */
+static inline __attribute__((always_inline)) void tile(size_t rows, double sign, const double *a, size_t stride_a,
+                                                       const double *const *b, size_t columns, size_t n, double *out,
+                                                       size_t stride)
+{
+    const double *b0 = b[0], *b1 = b[1], *b2 = b[2], *b3 = b[3];
+    __m256d s[3][4];
+    __m256i some = first_of_4(columns);
+    size_t i = 0;
+    for (size_t r = 0; r < rows; r++)
+        s[r][0] = s[r][1] = s[r][2] = s[r][3] = _mm256_setzero_pd();
+    for (; i + 4 <= n; i += 4) {
+        __m256d x0 = _mm256_loadu_pd(b0 + i), x1 = _mm256_loadu_pd(b1 + i);
+        __m256d x2 = _mm256_loadu_pd(b2 + i), x3 = _mm256_loadu_pd(b3 + i);
+        for (size_t r = 0; r < rows; r++) {
+            __m256d row = _mm256_loadu_pd(a + r * stride_a + i);
+            s[r][0] = _mm256_fmadd_pd(row, x0, s[r][0]);
+            s[r][1] = _mm256_fmadd_pd(row, x1, s[r][1]);
+            s[r][2] = _mm256_fmadd_pd(row, x2, s[r][2]);
+            s[r][3] = _mm256_fmadd_pd(row, x3, s[r][3]);
+        }
+    }
+    if (i < n) {
+        __m256i rest = first_of_4(n - i);
+        for (size_t r = 0; r < rows; r++) {
+            __m256d row = _mm256_maskload_pd(a + r * stride_a + i, rest);
+            for (size_t c = 0; c < 4; c++)
+                s[r][c] = _mm256_fmadd_pd(row, _mm256_maskload_pd(b[c] + i, rest), s[r][c]);
+        }
+    }
+    for (size_t r = 0; r < rows; r++) {
+        double *at = out + r * stride;
+        __m256d sums = _mm256_fmadd_pd(_mm256_set1_pd(sign), sum_4(s[r]), _mm256_maskload_pd(at, some));
+        _mm256_maskstore_pd(at, some, sums);
+    }
+}
+
+static void product64(double sign, const double *a, size_t stride_a, size_t rows, const double *b, size_t stride_b,
+                      size_t columns, size_t n, double *out, size_t stride)
+{
+    for (size_t c = 0; c < columns; c += 4) {
+        size_t now = columns - c < 4 ? columns - c : 4, r = 0;
+        const double *four[4];
+        for (size_t k = 0; k < 4; k++)
+            four[k] = b + (c + (k < now ? k : now - 1)) * stride_b;
+        for (; r + 3 <= rows; r += 3)
+            tile(3, sign, a + r * stride_a, stride_a, four, now, n, out + r * stride + c, stride);
+        if (r + 2 == rows)
+            tile(2, sign, a + r * stride_a, stride_a, four, now, n, out + r * stride + c, stride);
+        else if (r < rows)
+            tile(1, sign, a + r * stride_a, stride_a, four, now, n, out + r * stride + c, stride);
+    }
+}
+
+static void mix64(const double *a, const double *x, size_t stride, size_t count, double *y, size_t n)
+{
+    for (; count >= 4; count -= 4, a += 4, x += 4 * stride) {
+        const double *x0 = x, *x1 = x + stride, *x2 = x + 2 * stride, *x3 = x + 3 * stride;
+        __m256d a0 = _mm256_set1_pd(a[0]), a1 = _mm256_set1_pd(a[1]);
+        __m256d a2 = _mm256_set1_pd(a[2]), a3 = _mm256_set1_pd(a[3]);
+        size_t i = 0;
+        for (; i + 4 <= n; i += 4) {
+            __m256d p = _mm256_fmadd_pd(a0, _mm256_loadu_pd(x0 + i), _mm256_loadu_pd(y + i));
+            p = _mm256_fmadd_pd(a1, _mm256_loadu_pd(x1 + i), p);
+            p = _mm256_fmadd_pd(a2, _mm256_loadu_pd(x2 + i), p);
+            _mm256_storeu_pd(y + i, _mm256_fmadd_pd(a3, _mm256_loadu_pd(x3 + i), p));
+        }
+        for (; i < n; i++)
+            y[i] += a[0] * x0[i] + a[1] * x1[i] + a[2] * x2[i] + a[3] * x3[i];
+    }
+    for (size_t r = 0; r < count; r++)
+        axpy64(a[r], x + r * stride, y, n);
+}
+
 static float dot_f16(const uint16_t *a, const float *b, size_t n)
 {
     __m256 s0 = _mm256_setzero_ps(), s1 = s0;
@@ -229,6 +282,6 @@ static const struct em_pixel_kernels pixels_avx2 = {
 };
 
 const struct em_kernels em_kernels_avx2 = {
-    "avx2", dot, dot4, dot64, block64, axpy64, dot4_q20, axpy4_q20, dot_f16, dot_i8, tiles, &ldl_avx2, along_row_avx2,
+    "avx2", dot, dot4, dot64, axpy64, product64, mix64, dot4_q20, axpy4_q20, dot_f16, dot_i8, tiles, &ldl_avx2, along_row_avx2,
     along_column_avx2, &pixels_avx2,
 };

@@ -3,6 +3,6 @@
 #include "neon.h"
 
 const struct em_kernels em_kernels_neon = {
-    "neon",       neon_dot,    neon_dot4, neon_dot64,     neon_block64,      neon_axpy64, neon_dot4_q20, neon_axpy4_q20,
+    "neon", neon_dot, neon_dot4, neon_dot64, neon_axpy64, neon_product64, neon_mix64, neon_dot4_q20, neon_axpy4_q20,
     neon_dot_f16, neon_dot_i8, neon_tiles, &ldl_any, along_row_neon, along_column_neon, &pixels_neon,
 };

@@ -77,26 +77,6 @@ static double dot64(const double *a, const double *b, size_t n)
     return sum;
 }
 
-static void block64(const double *a, size_t stride_a, const double *b, size_t stride_b, size_t n, double *out)
-{
-    __m128d s[8];
-    size_t i = 0;
-    for (size_t k = 0; k < 8; k++)
-        s[k] = _mm_setzero_pd();
-    for (; i + 2 <= n; i += 2) {
-        __m128d x = _mm_loadu_pd(b + i), y = _mm_loadu_pd(b + stride_b + i);
-        for (size_t r = 0; r < 4; r++) {
-            s[2 * r] = step_pd(s[2 * r], a + r * stride_a + i, x);
-            s[2 * r + 1] = step_pd(s[2 * r + 1], a + r * stride_a + i, y);
-        }
-    }
-    for (size_t k = 0; k < 8; k++)
-        out[k] = sum_pd(s[k]);
-    for (; i < n; i++)
-        for (size_t k = 0; k < 8; k++)
-            out[k] += a[k / 2 * stride_a + i] * b[k % 2 * stride_b + i];
-}
-
 static void axpy64(double a, const double *x, double *y, size_t n)
 {
     __m128d factor = _mm_set1_pd(a);
@@ -143,6 +123,64 @@ static void axpy4_q20(const double *a, const int32_t *const *rows, double *y, si
         y[i] += a[r] * rows[r][i];
 }
 
+/* Two rows times four columns, of which b repeats the last where there are fewer; the second row may be the first again. */
+static void tile(double sign, const double *a0, const double *a1, size_t rows, const double *const *b, size_t columns,
+                 size_t n, double *out, size_t stride)
+{
+    __m128d s[2][4];
+    size_t i = 0;
+    for (size_t c = 0; c < 4; c++)
+        s[0][c] = s[1][c] = _mm_setzero_pd();
+    for (; i + 2 <= n; i += 2)
+        for (size_t c = 0; c < 4; c++) {
+            __m128d x = _mm_loadu_pd(b[c] + i);
+            s[0][c] = step_pd(s[0][c], a0 + i, x);
+            s[1][c] = step_pd(s[1][c], a1 + i, x);
+        }
+    for (size_t c = 0; c < columns; c++) {
+        double first = sum_pd(s[0][c]), second = sum_pd(s[1][c]);
+        if (i < n) {
+            first += a0[i] * b[c][i];
+            second += a1[i] * b[c][i];
+        }
+        out[c] += sign * first;
+        if (rows > 1)
+            out[stride + c] += sign * second;
+    }
+}
+
+static void product64(double sign, const double *a, size_t stride_a, size_t rows, const double *b, size_t stride_b,
+                      size_t columns, size_t n, double *out, size_t stride)
+{
+    for (size_t c = 0; c < columns; c += 4) {
+        size_t now = columns - c < 4 ? columns - c : 4;
+        const double *four[4];
+        for (size_t k = 0; k < 4; k++)
+            four[k] = b + (c + (k < now ? k : now - 1)) * stride_b;
+        for (size_t r = 0; r < rows; r += 2) {
+            const double *row = a + r * stride_a;
+            size_t two = rows - r < 2 ? 1 : 2;
+            tile(sign, row, row + (two - 1) * stride_a, two, four, now, n, out + r * stride + c, stride);
+        }
+    }
+}
+
+static void mix64(const double *a, const double *x, size_t stride, size_t count, double *y, size_t n)
+{
+    for (; count >= 4; count -= 4, a += 4, x += 4 * stride) {
+        __m128d a0 = _mm_set1_pd(a[0]), a1 = _mm_set1_pd(a[1]), a2 = _mm_set1_pd(a[2]), a3 = _mm_set1_pd(a[3]);
+        size_t i = 0;
+        for (; i + 2 <= n; i += 2) {
+            __m128d p = step_pd(step_pd(_mm_loadu_pd(y + i), x + i, a0), x + stride + i, a1);
+            _mm_storeu_pd(y + i, step_pd(step_pd(p, x + 2 * stride + i, a2), x + 3 * stride + i, a3));
+        }
+        for (; i < n; i++)
+            y[i] += a[0] * x[i] + a[1] * x[stride + i] + a[2] * x[2 * stride + i] + a[3] * x[3 * stride + i];
+    }
+    for (size_t r = 0; r < count; r++)
+        axpy64(a[r], x + r * stride, y, n);
+}
+
 static void tiles(double *sums, const double *a, const double *b, size_t count, double sign)
 {
     for (size_t k = 0; k < count; k++) {
@@ -162,6 +200,6 @@ static const struct em_pixel_kernels pixels_sse2 = {
 };
 
 const struct em_kernels em_kernels_sse2 = {
-    "sse2", dot, dot4, dot64, block64, axpy64, dot4_q20, axpy4_q20, any_dot_f16, any_dot_i8, tiles, &ldl_any, along_row_sse2,
+    "sse2", dot, dot4, dot64, axpy64, product64, mix64, dot4_q20, axpy4_q20, any_dot_f16, any_dot_i8, tiles, &ldl_any, along_row_sse2,
     along_column_sse2, &pixels_sse2,
 };

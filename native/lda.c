@@ -1,7 +1,6 @@
 /* lda.c - linear discriminant analysis with a shrunk covariance: edgemeta/heads/lda.py has the equations. */
-#include "dense.h"
+#include "leaving.h"
 
-#include <float.h>
 #include <string.h>
 
 typedef struct work {
@@ -10,11 +9,6 @@ typedef struct work {
     double *residuals; /* dual: (total, dim) */
     double *solved;    /* dual: (classes, total) */
 } work;
-
-/* Sigma = a X^T X + d I. */
-typedef struct shrunk {
-    double a, d;
-} shrunk;
 
 static size_t part(size_t a, size_t b)
 {
@@ -59,11 +53,10 @@ static double oas(double trace, double square, double count, double dim)
     return above > 0.0 ? above / below : 0.0;
 }
 
-/* `system`: the lower triangle of X^T X or X X^T, whose traces are the same. */
-static shrunk shrink(const em_facts *facts, double shrinkage, double independent, const double *system, size_t n)
+em_shrunk em_lda_shrink(const em_facts *facts, double shrinkage, double independent, const double *system, size_t n)
 {
     double free = (double)facts->total - facts->classes, trace = 0.0, square = 0.0, d, least;
-    shrunk found = {0.0, 1.0 / facts->dim};
+    em_shrunk found = {0.0, 1.0 / facts->dim};
     for (size_t i = 0; i < n; i++) {
         const double *row = system + i * n;
         for (size_t j = 0; j < i; j++)
@@ -88,14 +81,14 @@ static int dual(const em_kernels *kernels, const em_facts *facts, double shrinka
                 double *weights)
 {
     size_t n = facts->total, dim = facts->dim;
-    shrunk s;
+    em_shrunk s;
     for (size_t i = 0; i < n; i++) {
         double *row = at.residuals + i * dim;
         memcpy(row, facts->z + i * dim, dim * sizeof *row);
         kernels->axpy64(-1.0, at.means + facts->y[i] * dim, row, dim);
     }
     em_gram(kernels, at.residuals, n, dim, at.system);
-    s = shrink(facts, shrinkage, independent, at.system, n);
+    s = em_lda_shrink(facts, shrinkage, independent, at.system, n);
     memcpy(weights, at.means, facts->classes * dim * sizeof *weights);
     if (s.a > 0.0) {
         int status;
@@ -104,13 +97,12 @@ static int dual(const em_kernels *kernels, const em_facts *facts, double shrinka
         status = em_cholesky(kernels, at.system, n);
         if (status != EM_OK)
             return status;
-        for (size_t c = 0; c < facts->classes; c++)
-            for (size_t i = 0; i < n; i++)
-                at.solved[c * n + i] = kernels->dot64(at.residuals + i * dim, at.means + c * dim, dim);
+        em_products(kernels, at.means, facts->classes, at.residuals, n, dim, at.solved);
         em_cholesky_solve(kernels, at.system, n, at.solved, facts->classes);
+        for (size_t i = 0; i < facts->classes * n; i++)
+            at.solved[i] = -at.solved[i];
         for (size_t c = 0; c < facts->classes; c++)
-            for (size_t i = 0; i < n; i++)
-                kernels->axpy64(-at.solved[c * n + i], at.residuals + i * dim, weights + c * dim, dim);
+            kernels->mix64(at.solved + c * n, at.residuals, dim, n, weights + c * dim, dim);
     }
     for (size_t i = 0; i < facts->classes * dim; i++)
         weights[i] /= s.d;
@@ -122,15 +114,10 @@ static int primal(const em_kernels *kernels, const em_facts *facts, double shrin
                   double *weights)
 {
     size_t dim = facts->dim;
-    shrunk s;
+    em_shrunk s;
     int status;
-    for (size_t i = 0; i < dim; i++) {
-        double *row = at.system + i * dim;
-        memcpy(row, facts->moment + i * dim, (i + 1) * sizeof *row);
-        for (size_t c = 0; c < facts->classes; c++)
-            kernels->axpy64(-facts->sums[c * dim + i], at.means + c * dim, row, i + 1);
-    }
-    s = shrink(facts, shrinkage, independent, at.system, dim);
+    em_within(kernels, facts, at.means, at.system);
+    s = em_lda_shrink(facts, shrinkage, independent, at.system, dim);
     for (size_t i = 0; i < dim; i++) {
         for (size_t j = 0; j <= i; j++)
             at.system[i * dim + j] *= s.a;

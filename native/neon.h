@@ -106,28 +106,6 @@ static inline double neon_dot64(const double *a, const double *b, size_t n)
     return sum;
 }
 
-static inline void neon_block64(const double *a, size_t stride_a, const double *b, size_t stride_b, size_t n,
-                                double *out)
-{
-    float64x2_t s[8];
-    size_t i = 0;
-    for (size_t k = 0; k < 8; k++)
-        s[k] = vdupq_n_f64(0);
-    for (; i + 2 <= n; i += 2) {
-        float64x2_t x = vld1q_f64(b + i), y = vld1q_f64(b + stride_b + i);
-        for (size_t r = 0; r < 4; r++) {
-            float64x2_t row = vld1q_f64(a + r * stride_a + i);
-            s[2 * r] = vfmaq_f64(s[2 * r], row, x);
-            s[2 * r + 1] = vfmaq_f64(s[2 * r + 1], row, y);
-        }
-    }
-    for (size_t k = 0; k < 8; k++)
-        out[k] = vaddvq_f64(s[k]);
-    for (; i < n; i++)
-        for (size_t k = 0; k < 8; k++)
-            out[k] += a[k / 2 * stride_a + i] * b[k % 2 * stride_b + i];
-}
-
 static inline void neon_axpy64(double a, const double *x, double *y, size_t n)
 {
     size_t i = 0;
@@ -170,6 +148,61 @@ static inline void neon_axpy4_q20(const double *a, const int32_t *const *rows, d
         y[i] += a[r] * rows[r][i];
 }
 
+/* Four rows times four columns; a and b repeat the last where there are fewer. */
+static inline void neon_tile(double sign, const double *const *a, size_t rows, const double *const *b, size_t columns,
+                             size_t n, double *out, size_t stride)
+{
+    float64x2_t s[4][4];
+    size_t i = 0;
+    for (size_t k = 0; k < 16; k++)
+        s[k / 4][k % 4] = vdupq_n_f64(0);
+    for (; i + 2 <= n; i += 2) {
+        float64x2_t x[4];
+        for (size_t c = 0; c < 4; c++)
+            x[c] = vld1q_f64(b[c] + i);
+        for (size_t r = 0; r < 4; r++) {
+            float64x2_t row = vld1q_f64(a[r] + i);
+            for (size_t c = 0; c < 4; c++)
+                s[r][c] = vfmaq_f64(s[r][c], row, x[c]);
+        }
+    }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++)
+            out[r * stride + c] += sign * (vaddvq_f64(s[r][c]) + (i < n ? a[r][i] * b[c][i] : 0.0));
+}
+
+static inline void neon_product64(double sign, const double *a, size_t stride_a, size_t rows, const double *b,
+                                  size_t stride_b, size_t columns, size_t n, double *out, size_t stride)
+{
+    for (size_t c = 0; c < columns; c += 4)
+        for (size_t r = 0; r < rows; r += 4) {
+            size_t across = columns - c < 4 ? columns - c : 4, down = rows - r < 4 ? rows - r : 4;
+            const double *left[4], *right[4];
+            for (size_t k = 0; k < 4; k++) {
+                left[k] = a + (r + (k < down ? k : down - 1)) * stride_a;
+                right[k] = b + (c + (k < across ? k : across - 1)) * stride_b;
+            }
+            neon_tile(sign, left, down, right, across, n, out + r * stride + c, stride);
+        }
+}
+
+static inline void neon_mix64(const double *a, const double *x, size_t stride, size_t count, double *y, size_t n)
+{
+    for (; count >= 4; count -= 4, a += 4, x += 4 * stride) {
+        size_t i = 0;
+        for (; i + 2 <= n; i += 2) {
+            float64x2_t p = vfmaq_n_f64(vld1q_f64(y + i), vld1q_f64(x + i), a[0]);
+            p = vfmaq_n_f64(p, vld1q_f64(x + stride + i), a[1]);
+            p = vfmaq_n_f64(p, vld1q_f64(x + 2 * stride + i), a[2]);
+            vst1q_f64(y + i, vfmaq_n_f64(p, vld1q_f64(x + 3 * stride + i), a[3]));
+        }
+        for (; i < n; i++)
+            y[i] += a[0] * x[i] + a[1] * x[stride + i] + a[2] * x[2 * stride + i] + a[3] * x[3 * stride + i];
+    }
+    for (size_t r = 0; r < count; r++)
+        neon_axpy64(a[r], x + r * stride, y, n);
+}
+
 static inline void neon_tiles(double *sums, const double *a, const double *b, size_t count, double sign)
 {
     for (size_t k = 0; k < count; k++) {
@@ -185,8 +218,9 @@ static inline void neon_tiles(double *sums, const double *a, const double *b, si
 #else
 #define neon_dot_f16 any_dot_f16
 #define neon_dot64 any_dot64
-#define neon_block64 any_block64
 #define neon_axpy64 any_axpy64
+#define neon_product64 any_product64
+#define neon_mix64 any_mix64
 #define neon_dot4_q20 any_dot4_q20
 #define neon_axpy4_q20 any_axpy4_q20
 #define neon_tiles any_tiles

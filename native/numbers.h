@@ -57,13 +57,6 @@ static inline double any_dot64(const double *a, const double *b, size_t n)
     return ((part[0] + part[4]) + (part[1] + part[5])) + ((part[2] + part[6]) + (part[3] + part[7])) + rest;
 }
 
-static inline void any_block64(const double *a, size_t stride_a, const double *b, size_t stride_b, size_t n, double *out)
-{
-    for (size_t r = 0; r < 4; r++)
-        for (size_t c = 0; c < 2; c++)
-            out[2 * r + c] = any_dot64(a + r * stride_a, b + c * stride_b, n);
-}
-
 static inline void any_axpy64(double a, const double *x, double *y, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -89,6 +82,20 @@ static inline void any_axpy4_q20(const double *a, const int32_t *const *rows, do
     const int32_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
     for (size_t i = 0; i < n; i++)
         y[i] += (a[0] * r0[i] + a[1] * r1[i]) + (a[2] * r2[i] + a[3] * r3[i]);
+}
+
+static inline void any_product64(double sign, const double *a, size_t stride_a, size_t rows, const double *b,
+                                 size_t stride_b, size_t columns, size_t n, double *out, size_t stride)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++)
+            out[r * stride + c] += sign * any_dot64(a + r * stride_a, b + c * stride_b, n);
+}
+
+static inline void any_mix64(const double *a, const double *x, size_t stride, size_t count, double *y, size_t n)
+{
+    for (size_t r = 0; r < count; r++)
+        any_axpy64(a[r], x + r * stride, y, n);
 }
 
 static inline float any_dot_f16(const uint16_t *a, const float *b, size_t n)

@@ -4,6 +4,8 @@
 #include <float.h>
 #include <string.h>
 
+#define AT_ONCE 4u /* examples that are added to the weights */
+
 typedef struct work {
     double *mean;    /* (dim,) */
     double *system;  /* (n, n), n = total in the dual and dim in the primal */
@@ -49,23 +51,12 @@ static double target(const em_facts *facts, int balance, uint32_t c)
     return balance ? 1.0 / facts->counts[c] : 1.0;
 }
 
-static void find_mean(const em_kernels *kernels, const em_facts *facts, double *mean)
-{
-    memset(mean, 0, facts->dim * sizeof *mean);
-    for (uint32_t c = 0; c < facts->classes; c++)
-        kernels->axpy64(1.0, facts->sums + (size_t)c * facts->dim, mean, facts->dim);
-    for (uint32_t i = 0; i < facts->dim; i++)
-        mean[i] /= facts->total;
-}
-
 /* W = Z'^T (Z' Z'^T + lambda I)^-1 Y'. */
 static int dual(const em_kernels *kernels, const em_facts *facts, double lambda, int balance, work at, double *weights)
 {
     uint32_t n = facts->total, dim = facts->dim;
     int status;
-    for (uint32_t i = 0; i < n; i++)
-        for (uint32_t j = 0; j < dim; j++)
-            at.centred[(size_t)i * dim + j] = facts->z[(size_t)i * dim + j] - at.mean[j];
+    em_centre(facts->z, n, dim, at.mean, at.centred);
     em_gram(kernels, at.centred, n, dim, at.system);
     for (uint32_t i = 0; i < n; i++)
         at.system[(size_t)i * n + i] += lambda;
@@ -79,9 +70,10 @@ static int dual(const em_kernels *kernels, const em_facts *facts, double lambda,
     }
     em_cholesky_solve(kernels, at.system, n, at.targets, facts->classes);
     memset(weights, 0, (size_t)facts->classes * dim * sizeof *weights);
-    for (uint32_t c = 0; c < facts->classes; c++)
-        for (uint32_t i = 0; i < n; i++)
-            kernels->axpy64(at.targets[(size_t)c * n + i], at.centred + (size_t)i * dim, weights + (size_t)c * dim, dim);
+    for (uint32_t i = 0; i < n; i += AT_ONCE)
+        for (uint32_t c = 0; c < facts->classes; c++)
+            kernels->mix64(at.targets + (size_t)c * n + i, at.centred + (size_t)i * dim, dim,
+                           n - i < AT_ONCE ? n - i : AT_ONCE, weights + (size_t)c * dim, dim);
     return EM_OK;
 }
 
@@ -91,12 +83,9 @@ static int primal(const em_kernels *kernels, const em_facts *facts, double lambd
 {
     uint32_t dim = facts->dim;
     int status;
-    for (uint32_t i = 0; i < dim; i++) {
-        double *row = at.system + (size_t)i * dim;
-        memcpy(row, facts->moment + (size_t)i * dim, (i + 1u) * sizeof *row);
-        kernels->axpy64(-(double)facts->total * at.mean[i], at.mean, row, i + 1u);
-        row[i] += lambda;
-    }
+    em_scatter(kernels, facts, at.mean, at.system);
+    for (uint32_t i = 0; i < dim; i++)
+        at.system[(size_t)i * dim + i] += lambda;
     status = em_cholesky(kernels, at.system, dim);
     if (status != EM_OK)
         return status;
@@ -127,11 +116,9 @@ int em_ridge(const em_kernels *kernels, const em_facts *facts, double lambda, in
     status = em_check_memory(memory, size, em_ridge_size(facts->classes, facts->dim, facts->total, from_examples));
     if (status != EM_OK)
         return status;
-    /* All examples zero would give a floor of zero; any positive number then solves W = 0. */
-    least = 1e-8 * facts->squares / facts->dim;
-    least = least > 0.0 ? least : 1.0;
+    least = em_least_lambda(facts->squares, facts->dim);
     at = lay_out(memory, facts, from_examples);
-    find_mean(kernels, facts, at.mean);
+    em_mean(kernels, facts, at.mean);
     status = (from_examples ? dual : primal)(kernels, facts, lambda > least ? lambda : least, balance, at, weights);
     if (status != EM_OK)
         return status;

@@ -154,7 +154,7 @@ static int check_centre(const array *centre, uint32_t dim)
 
 static int check_background(const array *values)
 {
-    if (values->count != 5 * 6 * 9)
+    if (values->count != 270u /* 5 * 6 * 9 */)
         return EM_ERR_DAMAGED;
     for (size_t i = 0; i < 270; i++) {
         double value = load_f32(values->at + i * 4);

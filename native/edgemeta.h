@@ -174,7 +174,7 @@ typedef struct em_journal_limits {
     uint32_t ranges;        /* runs of forgotten ids */
     uint32_t undo;          /* transactions that can be taken back, the newest */
     uint32_t seals;         /* seals, and */
-    uint32_t seal_ranges;   /* runs of ids in all of them */
+    uint32_t seal_ranges;   /* runs of ids in all of them; while a seal comes or is undone, of one more */
 } em_journal_limits;
 
 enum em_journal_mode {
@@ -262,18 +262,31 @@ EM_API int em_journal_seal(const em_journal *journal, uint32_t index, em_seal *o
 EM_API int em_journal_seal_sums(em_journal *journal, uint32_t index, double *sum, double *moment);
 
 /* What changes the journal, each call one transaction; on an error nothing has changed. After a sync that failed, or a
- * write that could not be taken back, all of them are EM_ERR_STATE until it is opened again. */
+ * write that could not be taken back, all of them are EM_ERR_STATE until it is opened again. EM_ERR_FULL: the limits
+ * must have room for what comes beside what is there, also where it takes the place of that. */
 /* Teach. ids (count,) or NULL: what they are called; they come last in the order. */
 EM_API int em_journal_append(em_journal *journal, const em_example *examples, uint32_t count, em_id *ids);
 EM_API int em_journal_forget(em_journal *journal, const em_id *ids, uint32_t count);
 /* With its sealed examples. */
 EM_API int em_journal_forget_label(em_journal *journal, const char *label);
+/* Give an example another label. *fresh unless NULL: what it is called now; it comes last in the order. */
+EM_API int em_journal_relabel(em_journal *journal, const em_id *id, const char *label, em_id *fresh);
 /* Take back the newest transaction that is no undo and was not undone. Returns how many examples came back, under new
- * ids, last in the order; statistics are to be made anew. EM_ERR_NOT_FOUND: nothing to undo. EM_ERR_UNSUPPORTED: it
- * brought or removed a seal. */
+ * ids, last in the order; seals come back too. Statistics are to be made anew. EM_ERR_NOT_FOUND: nothing to undo. */
 EM_API int em_journal_undo(em_journal *journal);
+/* Take over what another open journal holds and what it forgot: a union by id, in which forgetting wins. Returns how
+ * many examples came, last in the order. EM_ERR_MISMATCH: another backbone or other targets. EM_ERR_VALUE: the two
+ * contradict each other (one id with two contents, a seal of which a part is forgotten or shared). */
+EM_API int em_journal_merge(em_journal *journal, em_journal *other);
 /* Rewrite it without what was forgotten; nothing before can be undone. */
 EM_API int em_journal_compact(em_journal *journal);
+/* Compact, and keep only the sums of these examples of a class (and the sum of z z^T, where `moment` is not 0) and of
+ * what was sealed of it before. Returns how many were sealed; 0, and nothing is written, where that would not be smaller.
+ * They cannot be told apart any more: only the class can be forgotten. EM_ERR_MISMATCH: examples with targets. memory:
+ * em_journal_seal_size() bytes, needed while it runs. */
+EM_API size_t em_journal_seal_size(const em_journal *journal, int moment);
+EM_API int em_journal_seal_class(em_journal *journal, uint32_t of_class, const em_id *ids, uint32_t count, int moment,
+                                 void *memory, size_t size);
 EM_API int em_journal_sync(em_journal *journal);
 
 /* For a reader: take in what was written since. EM_ERR_STATE where the journal has become shorter or another one;

@@ -338,26 +338,6 @@ static int expect_example(em_journal *journal, uint32_t index, emj_record *recor
     return status < 0 ? status : emj_read_example(&journal->source, record, journal->header.dim, example);
 }
 
-/* Whether the `size` bytes of int32 at `at` are all within the grid. */
-static int check_embedding(em_journal *journal, uint64_t at, uint64_t size)
-{
-    while (size > 0) {
-        const uint8_t *data;
-        size_t part = size < EMJ_BUFFER ? (size_t)size : EMJ_BUFFER;
-        int status = emj_bytes(&journal->source, at, part, &data);
-        if (status < 0)
-            return status;
-        for (size_t i = 0; i < part; i += 4) {
-            int32_t value = emj_signed(emj_load32(data + i));
-            if (value > EM_Q20 || value < -EM_Q20)
-                return EM_ERR_DAMAGED;
-        }
-        at += part;
-        size -= part;
-    }
-    return EM_OK;
-}
-
 int em_journal_embedding(em_journal *journal, uint32_t index, int32_t *q20)
 {
     emj_record record;
@@ -366,7 +346,7 @@ int em_journal_embedding(em_journal *journal, uint32_t index, int32_t *q20)
     if (status < 0)
         return status;
     uint64_t at = record.offset + EMJ_FRAME + example.arrays, size = (uint64_t)journal->header.dim * 4;
-    status = check_embedding(journal, at, size);
+    status = emj_check_embedding(&journal->source, at, size);
     if (status == EM_OK)
         status = emj_copy(&journal->source, at, q20, size);
     for (uint32_t i = 0; status == EM_OK && i < journal->header.dim; i++) {
@@ -375,21 +355,6 @@ int em_journal_embedding(em_journal *journal, uint32_t index, int32_t *q20)
         q20[i] = emj_signed(emj_load32(bytes));
     }
     return status;
-}
-
-/* `count` finite numbers from `at` on, to `out` unless that is NULL. */
-static int read_numbers(em_journal *journal, uint64_t at, uint64_t count, double *out)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        const uint8_t *data;
-        int status = emj_bytes(&journal->source, at + 8 * i, 8, &data);
-        double value = status == EM_OK ? emj_double(emj_load64(data)) : 0;
-        if (status < 0 || !emj_finite(value))
-            return status < 0 ? status : EM_ERR_DAMAGED;
-        if (out != NULL)
-            out[i] = value;
-    }
-    return EM_OK;
 }
 
 int em_journal_target(em_journal *journal, uint32_t index, double *target, uint32_t room)
@@ -402,9 +367,9 @@ int em_journal_target(em_journal *journal, uint32_t index, double *target, uint3
     if (example.targets > INT32_MAX || (target != NULL && example.targets > room))
         return EM_ERR_SIZE;
     uint64_t at = record.offset + EMJ_FRAME + example.arrays + ((uint64_t)journal->header.dim * 4 + 7) / 8 * 8;
-    status = read_numbers(journal, at, example.targets, NULL);
+    status = emj_read_numbers(&journal->source, at, example.targets, NULL);
     if (status == EM_OK && target != NULL)
-        status = read_numbers(journal, at, example.targets, target);
+        status = emj_read_numbers(&journal->source, at, example.targets, target);
     return status < 0 ? status : (int)example.targets;
 }
 
@@ -483,10 +448,10 @@ int em_journal_seal_sums(em_journal *journal, uint32_t index, double *sum, doubl
         return status < 0 ? status : EM_ERR_DAMAGED;
     uint64_t dim = journal->header.dim, packed = seal->moment ? dim * (dim + 1) / 2 : 0;
     uint64_t at = record.offset + EMJ_FRAME + seal->length - 8 * (dim + packed);
-    status = read_numbers(journal, at, dim + packed, NULL);
+    status = emj_read_numbers(&journal->source, at, dim + packed, NULL);
     if (status == EM_OK && sum != NULL)
-        status = read_numbers(journal, at, dim, sum);
+        status = emj_read_numbers(&journal->source, at, dim, sum);
     if (status == EM_OK && moment != NULL)
-        status = read_numbers(journal, at + 8 * dim, packed, moment);
+        status = emj_read_numbers(&journal->source, at + 8 * dim, packed, moment);
     return status;
 }

@@ -121,6 +121,8 @@ typedef struct emj_seal_head {
 } emj_seal_head;
 
 uint64_t emj_record_size(uint32_t length);
+/* Of a seal's payload; more than UINT32_MAX cannot be. */
+uint64_t emj_seal_length(uint32_t label_size, uint32_t ranges, uint32_t dim, int moment);
 void emj_header_encode(emj_header *header, uint8_t *out);
 int emj_header_decode(const uint8_t *data, size_t size, emj_header *out);
 /* 1 where 16 bytes are a frame of the file with this seed. */
@@ -164,6 +166,14 @@ int emj_bytes(emj_source *source, uint64_t offset, size_t size, const uint8_t **
 int emj_copy(emj_source *source, uint64_t offset, void *out, uint64_t size);
 int emj_expect(emj_source *source, uint64_t offset, uint32_t kind, emj_record *out); /* with its CRC */
 int emj_read_example(emj_source *source, const emj_record *record, uint32_t dim, emj_example *out);
+/* The first 48 bytes of a seal's payload, which `data` leads to too (until the next read). */
+int emj_read_seal(emj_source *source, const emj_record *record, uint32_t dim, emj_seal_head *out, const uint8_t **data);
+/* Whether the `size` bytes of int32 at `at` are all within the grid. */
+int emj_check_embedding(emj_source *source, uint64_t at, uint64_t size);
+/* `count` finite numbers from `at` on, to `out` unless that is NULL. */
+int emj_read_numbers(emj_source *source, uint64_t at, uint64_t count, double *out);
+/* EM_OK where the bytes [at, at + size) of both are equal, EM_ERR_VALUE where they are not. */
+int emj_compare(emj_source *a, uint64_t a_at, emj_source *b, uint64_t b_at, uint64_t size);
 
 /* ---- sets of ids, as runs: journal_ranges.c ---------------------------------------------------------------------- */
 
@@ -191,6 +201,10 @@ int emj_ranges_add(emj_ranges *set, uint32_t uuid, uint64_t first, uint64_t end)
 int emj_ranges_hold(const emj_ranges *set, uint32_t uuid, uint64_t counter);
 /* How many ids of [first, end) are in it. */
 uint64_t emj_ranges_shared(const emj_ranges *set, uint32_t uuid, uint64_t first, uint64_t end);
+/* The first run of this uuid that ends behind `counter`, or NULL. */
+const emj_range *emj_ranges_from(const emj_ranges *set, uint32_t uuid, uint64_t counter);
+/* How many ids two lists of disjoint runs share. */
+uint64_t emj_runs_shared(const emj_range *a, uint32_t a_count, const emj_range *b, uint32_t b_count);
 /* How many more runs `set` has with all of `more`, which it does not overlap. */
 int64_t emj_ranges_growth(const emj_ranges *set, const emj_ranges *more);
 
@@ -209,7 +223,7 @@ typedef struct emj_class {
 
 typedef struct emj_seal {
     uint64_t count, offset;
-    uint32_t of_class, length, first_range, ranges;
+    uint32_t of_class, length, first_range, ranges; /* length: of the record's payload */
     uint32_t moment, unused;
 } emj_seal;
 
@@ -244,6 +258,7 @@ struct em_journal {
     char *labels;
     emj_seal *seals;
     emj_range *pool; /* the ranges of all seals, one seal after another */
+    uint32_t staged_seals, staged_ranges; /* behind them: seals that a draft adds, and their ranges */
     emj_undo *undo;
     emj_ranges dead, draft;
 };
@@ -261,8 +276,28 @@ uint32_t emj_live_bury(em_journal *journal, uint64_t low, uint64_t high);
 /* Take the seals out that are dead: how many, or EM_ERR_DAMAGED where one is so in part. */
 int emj_seals_bury(em_journal *journal);
 void emj_seal_drop(em_journal *journal, uint32_t index);
-/* The ranges of a seal to the end of the pool, not counted yet. EM_OK, EM_ERR_FULL, EM_ERR_DAMAGED. */
+/* The ranges of a seal to the end of the pool (emj_pool_tail), not counted yet. EM_OK, EM_ERR_FULL, EM_ERR_DAMAGED. */
 int emj_seal_ranges(em_journal *journal, const emj_record *record, const emj_seal_head *head);
+/* A seal whose `ranges` runs follow the pool's counted ones takes the place of the seals and examples that they hold:
+ * these go. EM_ERR_DAMAGED where it overlaps a seal in part. Returns whether anything went. */
+int emj_seal_displace(em_journal *journal, uint32_t ranges);
+/* An id was met: the next ones are above it. end: one more than the counter. */
+void emj_note_used(em_journal *journal, uint32_t uuid, uint64_t end);
+
+static inline emj_range *emj_pool_tail(const em_journal *journal)
+{
+    return journal->pool + journal->pool_count + journal->staged_ranges;
+}
+
+static inline uint32_t emj_pool_room(const em_journal *journal)
+{
+    return journal->limits.seal_ranges - journal->pool_count - journal->staged_ranges;
+}
+
+static inline char *emj_label_of(const em_journal *journal, uint32_t of_class)
+{
+    return journal->labels + (size_t)of_class * (journal->limits.label_bytes + 1);
+}
 void emj_note_undo(em_journal *journal, uint64_t number, uint64_t start, uint32_t live);
 void emj_forget_undo(em_journal *journal, uint64_t number);
 void emj_note_targets(em_journal *journal, uint32_t targets);
@@ -279,6 +314,12 @@ typedef struct emj_transaction {
 int emj_scan(em_journal *journal);
 /* What a transaction says, into the index: journal_apply.c. */
 int emj_apply(em_journal *journal, const emj_transaction *transaction);
+
+typedef int (*emj_visit)(void *of, const emj_record *record);
+/* Hand the records of one kind to `take`: those in the bytes [start, end), which one transaction holds whole, or all of
+ * the transactions before `end`. journal_undo.c. */
+int emj_walk_records(em_journal *journal, uint64_t start, uint64_t end, uint32_t kind, emj_visit take, void *of);
+int emj_walk(em_journal *journal, uint64_t end, uint32_t kind, emj_visit take, void *of);
 
 /* ---- writing: journal_sink.c and journal_write.c ----------------------------------------------------------------- */
 
@@ -304,25 +345,51 @@ void emj_sink_commit(emj_sink *sink, emj_commit *commit);
 void emj_sink_copy(emj_sink *sink, emj_source *source, uint64_t offset, uint32_t kind, const uint8_t *new_id);
 
 /* A transaction before it is written. What it forgets is journal->draft; what it adds is staged behind the live
- * examples. */
+ * examples and behind the seals. */
 typedef struct emj_draft {
     int has_identity;
     uint8_t place[16];
     uint32_t uuid, uuids_before, classes_before, staged;
     uint64_t next, undoes;
-    const em_example *examples; /* NULL: what is staged is copied from the file */
+    uint32_t flags; /* of the commit */
+    /* Where what is staged comes from. All NULL: from the file itself, under new ids. */
+    const em_example *examples; /* the caller's */
+    em_journal *other;          /* another journal, ids and all; its seals are written before its examples */
+    const char *label;          /* the file itself, under new ids and this label */
 } emj_draft;
+
+/* Write what is staged: journal_put.c. Gives ids out, and sets where the records lie. */
+void emj_put_examples(em_journal *journal, emj_draft *draft, emj_sink *sink);
+void emj_put_seals(em_journal *journal, emj_draft *draft, emj_sink *sink);
+/* The record of a seal up to its sums. origin: 24 bytes. */
+void emj_put_seal_head(em_journal *journal, emj_sink *sink, const emj_seal *seal, const uint8_t *origin);
 
 int emj_check_writable(const em_journal *journal);
 /* A fresh identity in the draft where one is due. */
 int emj_draft_begin(em_journal *journal, emj_draft *draft);
 emj_live *emj_draft_stage(em_journal *journal, emj_draft *draft, const uint8_t *label, size_t size, int *status);
+/* One more behind the seals; its class counts it already. `ranges` of its runs lie at the pool's tail. */
+emj_seal *emj_draft_seal(em_journal *journal, const uint8_t *label, size_t size, uint64_t count, uint32_t ranges,
+                         int *status);
 /* As if it had never begun. Returns the status. */
 int emj_draft_drop(em_journal *journal, emj_draft *draft, int status);
 int emj_draft_finish(em_journal *journal, emj_draft *draft);
+/* Stage what a transaction removed, to come back: journal_removed.c. live_before: how many live examples it met. */
+int emj_stage_removed(em_journal *journal, emj_draft *draft, const emj_transaction *found, uint64_t live_before);
 /* 16 random bytes that are no uuid yet, to the uuids: its number. */
 int emj_fresh_uuid(em_journal *journal);
 int emj_place(const em_store *store, uint8_t *place);
+
+/* What a rewriting seals: the examples that are marked and the seals of this class that are or are not with a moment,
+ * into one. `ranges` of its runs lie at the pool's tail. */
+typedef struct emj_sealing {
+    uint32_t of_class, moment, ranges, examples, length;
+    uint64_t count;
+    const double *sums; /* (dim,), then the upper triangle with a moment */
+} emj_sealing;
+
+/* Rewrite the file: journal_compact.c. sealing: NULL for none. */
+int emj_rewrite(em_journal *journal, const emj_sealing *sealing);
 
 /* Read and check the header of what lies in the store, into header and source.seed. */
 int emj_read_header(em_journal *journal, emj_header *out);

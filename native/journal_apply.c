@@ -11,14 +11,6 @@ struct step {
     int changed;
 };
 
-static void use(em_journal *journal, uint32_t uuid, uint64_t end)
-{
-    if (end > journal->clock && end < EMJ_CLOCK_END)
-        journal->clock = end;
-    if (uuid == journal->uuid && end > journal->next)
-        journal->next = end;
-}
-
 static int take_identity(struct step *step, const emj_record *record)
 {
     em_journal *journal = step->journal;
@@ -49,57 +41,12 @@ static int take_tombstone(struct step *step, const emj_record *record)
     if (uuid < 0)
         return uuid;
     status = emj_ranges_add(&journal->dead, (uint32_t)uuid, first, end);
-    use(journal, (uint32_t)uuid, end);
+    emj_note_used(journal, (uint32_t)uuid, end);
     if (first < step->low)
         step->low = first;
     if (end > step->high)
         step->high = end;
     return status;
-}
-
-static uint64_t shared(const emj_range *a, uint32_t a_count, const emj_range *b, uint32_t b_count)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < a_count; i++) {
-        for (uint32_t k = 0; k < b_count; k++) {
-            uint64_t from = a[i].first > b[k].first ? a[i].first : b[k].first;
-            uint64_t to = a[i].end < b[k].end ? a[i].end : b[k].end;
-            if (a[i].uuid == b[k].uuid && to > from)
-                sum += to - from;
-        }
-    }
-    return sum;
-}
-
-/* A seal takes the place of the seals and, below, of the examples whose ids it holds: those in the pool's tail. */
-static int drop_older_seals(em_journal *journal, uint32_t ranges)
-{
-    for (uint32_t i = 0; i < journal->seal_count;) {
-        const emj_seal *old = &journal->seals[i];
-        const emj_range *fresh = journal->pool + journal->pool_count;
-        uint64_t both = shared(fresh, ranges, journal->pool + old->first_range, old->ranges);
-        if (both != 0 && both != old->count)
-            return EM_ERR_DAMAGED;
-        if (both != 0)
-            emj_seal_drop(journal, i);
-        else
-            i++;
-    }
-    return EM_OK;
-}
-
-static void drop_sealed_examples(em_journal *journal, uint32_t ranges)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < journal->live_count; i++) {
-        const emj_live *each = &journal->live[i];
-        emj_range one = {each->counter, each->counter + 1, each->uuid, 0};
-        if (shared(&one, 1, journal->pool + journal->pool_count, ranges))
-            journal->classes[each->of_class].count--;
-        else
-            journal->live[kept++] = *each;
-    }
-    journal->live_count = kept;
 }
 
 static int add_seal(em_journal *journal, const emj_record *record, const emj_seal_head *head)
@@ -134,9 +81,7 @@ static int take_seal(struct step *step, const emj_record *record)
     em_journal *journal = step->journal;
     const uint8_t *data;
     emj_seal_head head;
-    int status = emj_bytes(&journal->source, record->offset + EMJ_FRAME, EMJ_SEAL, &data);
-    if (status == EM_OK)
-        status = emj_seal_decode(data, record->frame.length, journal->header.dim, &head);
+    int status = emj_read_seal(&journal->source, record, journal->header.dim, &head, &data);
     if (status == EM_OK)
         status = emj_seal_ranges(journal, record, &head);
     if (status < 0)
@@ -145,21 +90,18 @@ static int take_seal(struct step *step, const emj_record *record)
         const emj_range *part = &journal->pool[journal->pool_count + i];
         if (emj_ranges_shared(&journal->dead, part->uuid, part->first, part->end))
             return EM_ERR_DAMAGED; /* a seal that holds a forgotten example */
-        use(journal, part->uuid, part->end);
+        emj_note_used(journal, part->uuid, part->end);
     }
     emj_note_targets(journal, 0); /* only examples without a target are sealed */
     step->changed = 1;
-    status = drop_older_seals(journal, head.ranges);
-    if (status < 0)
-        return status;
-    drop_sealed_examples(journal, head.ranges);
-    return add_seal(journal, record, &head);
+    status = emj_seal_displace(journal, head.ranges);
+    return status < 0 ? status : add_seal(journal, record, &head);
 }
 
 static int is_known(const em_journal *journal, uint32_t uuid, uint64_t counter)
 {
     emj_range one = {counter, counter + 1, uuid, 0};
-    if (shared(&one, 1, journal->pool, journal->pool_count))
+    if (emj_runs_shared(&one, 1, journal->pool, journal->pool_count))
         return 1;
     return counter < journal->uuids[uuid].highest && emj_live_find(journal, uuid, counter) >= 0;
 }
@@ -198,7 +140,7 @@ static int take_example(struct step *step, const emj_record *record)
     int uuid = emj_uuid_take(journal, example.id.uuid);
     if (uuid < 0)
         return uuid;
-    use(journal, (uint32_t)uuid, example.id.counter + 1);
+    emj_note_used(journal, (uint32_t)uuid, example.id.counter + 1);
     emj_note_targets(journal, example.targets);
     if (emj_ranges_hold(&journal->dead, (uint32_t)uuid, example.id.counter))
         return EM_OK;

@@ -17,6 +17,12 @@ uint64_t emj_record_size(uint32_t length)
     return EMJ_FRAME + ((uint64_t)length + 4 + 7) / 8 * 8;
 }
 
+uint64_t emj_seal_length(uint32_t label_size, uint32_t ranges, uint32_t dim, int moment)
+{
+    uint64_t sums = dim + (moment ? (uint64_t)dim * (dim + 1) / 2 : 0);
+    return EMJ_SEAL + (label_size + 7) / 8 * 8 + (uint64_t)ranges * EMJ_RANGE + sums * 8;
+}
+
 /* Also sets the header's seed. */
 void emj_header_encode(emj_header *header, uint8_t *out)
 {

@@ -23,18 +23,13 @@ int emj_uuid_take(em_journal *journal, const uint8_t *bytes)
     return (int)journal->uuid_count++;
 }
 
-static char *label_of(const em_journal *journal, uint32_t of_class)
-{
-    return journal->labels + (size_t)of_class * (journal->limits.label_bytes + 1);
-}
-
 int emj_class_find(const em_journal *journal, const uint8_t *label, size_t size)
 {
     uint32_t hash = em_crc32(0, label, size);
     for (uint32_t i = 0; i < journal->class_count; i++) {
         const emj_class *each = &journal->classes[i];
         int alike = each->count != 0 && each->hash == hash && each->size == size;
-        if (alike && memcmp(label_of(journal, i), label, size) == 0)
+        if (alike && memcmp(emj_label_of(journal, i), label, size) == 0)
             return (int)i;
     }
     return EM_ERR_NOT_FOUND;
@@ -55,8 +50,8 @@ int emj_class_take(em_journal *journal, const uint8_t *label, size_t size)
     journal->classes[slot].count = 0;
     journal->classes[slot].hash = em_crc32(0, label, size);
     journal->classes[slot].size = (uint32_t)size;
-    memcpy(label_of(journal, slot), label, size);
-    label_of(journal, slot)[size] = '\0';
+    memcpy(emj_label_of(journal, slot), label, size);
+    emj_label_of(journal, slot)[size] = '\0';
     return (int)slot;
 }
 
@@ -123,20 +118,66 @@ int emj_seals_bury(em_journal *journal)
     return dropped;
 }
 
+/* What lies behind it moves up, what is staged or was only read too. */
 void emj_seal_drop(em_journal *journal, uint32_t index)
 {
     emj_seal gone = journal->seals[index];
-    /* What may have been read behind the pool's end moves with it. */
-    uint32_t behind = gone.first_range + gone.ranges;
+    uint32_t behind = gone.first_range + gone.ranges, left = journal->seal_count + journal->staged_seals - index - 1;
     memmove(journal->pool + gone.first_range, journal->pool + behind,
             (journal->limits.seal_ranges - behind) * sizeof *journal->pool);
     journal->pool_count -= gone.ranges;
     journal->seal_count--;
-    memmove(journal->seals + index, journal->seals + index + 1,
-            (journal->seal_count - index) * sizeof *journal->seals);
-    for (uint32_t i = index; i < journal->seal_count; i++)
+    memmove(journal->seals + index, journal->seals + index + 1, left * sizeof *journal->seals);
+    for (uint32_t i = index; i < index + left; i++)
         journal->seals[i].first_range -= gone.ranges;
     journal->classes[gone.of_class].count -= gone.count;
+}
+
+static int drop_older_seals(em_journal *journal, uint32_t ranges)
+{
+    int dropped = 0;
+    for (uint32_t i = 0; i < journal->seal_count;) {
+        const emj_seal *old = &journal->seals[i];
+        const emj_range *fresh = journal->pool + journal->pool_count;
+        uint64_t both = emj_runs_shared(fresh, ranges, journal->pool + old->first_range, old->ranges);
+        if (both != 0 && both != old->count)
+            return EM_ERR_DAMAGED;
+        if (both != 0)
+            emj_seal_drop(journal, i);
+        else
+            i++;
+        dropped |= both != 0;
+    }
+    return dropped;
+}
+
+static int drop_sealed_examples(em_journal *journal, uint32_t ranges)
+{
+    uint32_t kept = 0, count = journal->live_count;
+    for (uint32_t i = 0; i < count; i++) {
+        const emj_live *each = &journal->live[i];
+        emj_range one = {each->counter, each->counter + 1, each->uuid, 0};
+        if (emj_runs_shared(&one, 1, journal->pool + journal->pool_count, ranges))
+            journal->classes[each->of_class].count--;
+        else
+            journal->live[kept++] = *each;
+    }
+    journal->live_count = kept;
+    return kept != count;
+}
+
+int emj_seal_displace(em_journal *journal, uint32_t ranges)
+{
+    int seals = drop_older_seals(journal, ranges);
+    return seals < 0 ? seals : drop_sealed_examples(journal, ranges) | seals;
+}
+
+void emj_note_used(em_journal *journal, uint32_t uuid, uint64_t end)
+{
+    if (end > journal->clock && end < EMJ_CLOCK_END)
+        journal->clock = end;
+    if (uuid == journal->uuid && end > journal->next)
+        journal->next = end;
 }
 
 /* One range of a seal to the place `at` of the pool; it must not meet those before it, from `from` on. */
@@ -162,9 +203,9 @@ static int take_range(em_journal *journal, const uint8_t *data, uint32_t from, u
 
 int emj_seal_ranges(em_journal *journal, const emj_record *record, const emj_seal_head *head)
 {
-    uint32_t from = journal->pool_count;
+    uint32_t from = (uint32_t)(emj_pool_tail(journal) - journal->pool);
     uint64_t count = 0;
-    if (head->ranges > journal->limits.seal_ranges - from)
+    if (head->ranges > emj_pool_room(journal))
         return EM_ERR_FULL;
     for (uint32_t i = 0; i < head->ranges; i++) {
         const uint8_t *data;

@@ -69,6 +69,26 @@ uint64_t emj_ranges_shared(const emj_ranges *set, uint32_t uuid, uint64_t first,
     return shared;
 }
 
+const emj_range *emj_ranges_from(const emj_ranges *set, uint32_t uuid, uint64_t counter)
+{
+    uint32_t rank = set->uuids[uuid].rank[set->which], at = rank ? lower_bound(set, rank, counter + 1) : set->count;
+    return at < set->count && set->items[at].rank == rank ? &set->items[at] : NULL;
+}
+
+uint64_t emj_runs_shared(const emj_range *a, uint32_t a_count, const emj_range *b, uint32_t b_count)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < a_count; i++) {
+        for (uint32_t k = 0; k < b_count; k++) {
+            uint64_t from = a[i].first > b[k].first ? a[i].first : b[k].first;
+            uint64_t to = a[i].end < b[k].end ? a[i].end : b[k].end;
+            if (a[i].uuid == b[k].uuid && to > from)
+                sum += to - from;
+        }
+    }
+    return sum;
+}
+
 /* How many runs of the set end where this one begins or begin where it ends. */
 static uint32_t touching(const emj_ranges *set, const emj_range *run)
 {

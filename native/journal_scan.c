@@ -7,11 +7,7 @@ static int check_seal(em_journal *journal, const emj_record *record)
 {
     emj_seal_head head;
     const uint8_t *data;
-    if (record->frame.length < EMJ_SEAL)
-        return EM_ERR_DAMAGED;
-    int status = emj_bytes(&journal->source, record->offset + EMJ_FRAME, EMJ_SEAL, &data);
-    if (status == EM_OK)
-        status = emj_seal_decode(data, record->frame.length, journal->header.dim, &head);
+    int status = emj_read_seal(&journal->source, record, journal->header.dim, &head, &data);
     if (status == EM_OK)
         status = emj_bytes(&journal->source, record->offset + EMJ_FRAME + EMJ_SEAL, head.label_size, &data);
     if (status == EM_OK && !emj_is_utf8(data, head.label_size))

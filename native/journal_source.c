@@ -116,3 +116,63 @@ int emj_read_example(emj_source *source, const emj_record *record, uint32_t dim,
         status = emj_bytes(source, record->offset + EMJ_FRAME + EMJ_EXAMPLE, out->texts, &data);
     return status == EM_OK ? emj_example_texts(data, out) : status;
 }
+
+int emj_read_seal(emj_source *source, const emj_record *record, uint32_t dim, emj_seal_head *out, const uint8_t **data)
+{
+    if (record->frame.length < EMJ_SEAL)
+        return EM_ERR_DAMAGED;
+    int status = emj_bytes(source, record->offset + EMJ_FRAME, EMJ_SEAL, data);
+    return status < 0 ? status : emj_seal_decode(*data, record->frame.length, dim, out);
+}
+
+int emj_check_embedding(emj_source *source, uint64_t at, uint64_t size)
+{
+    while (size > 0) {
+        const uint8_t *data;
+        size_t part = size < EMJ_BUFFER ? (size_t)size : EMJ_BUFFER;
+        int status = emj_bytes(source, at, part, &data);
+        if (status < 0)
+            return status;
+        for (size_t i = 0; i < part; i += 4) {
+            int32_t value = emj_signed(emj_load32(data + i));
+            if (value > EM_Q20 || value < -EM_Q20)
+                return EM_ERR_DAMAGED;
+        }
+        at += part;
+        size -= part;
+    }
+    return EM_OK;
+}
+
+int emj_read_numbers(emj_source *source, uint64_t at, uint64_t count, double *out)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        const uint8_t *data;
+        int status = emj_bytes(source, at + 8 * i, 8, &data);
+        double value = status == EM_OK ? emj_double(emj_load64(data)) : 0;
+        if (status < 0 || !emj_finite(value))
+            return status < 0 ? status : EM_ERR_DAMAGED;
+        if (out != NULL)
+            out[i] = value;
+    }
+    return EM_OK;
+}
+
+int emj_compare(emj_source *a, uint64_t a_at, emj_source *b, uint64_t b_at, uint64_t size)
+{
+    while (size > 0) {
+        const uint8_t *mine, *theirs;
+        size_t part = size < EMJ_BUFFER ? (size_t)size : EMJ_BUFFER;
+        int status = emj_bytes(a, a_at, part, &mine);
+        if (status == EM_OK)
+            status = emj_bytes(b, b_at, part, &theirs);
+        if (status == EM_OK && memcmp(mine, theirs, part) != 0)
+            status = EM_ERR_VALUE;
+        if (status < 0)
+            return status;
+        a_at += part;
+        b_at += part;
+        size -= part;
+    }
+    return EM_OK;
+}

@@ -1,7 +1,7 @@
 /* journal_undo.c - the inverse of the newest transaction that can be taken back, worked out from the file itself.
  *
- * What it added goes: the example of that id, or the one that later undos brought back in its stead. What it removed
- * comes back under new ids: the examples before it that its tombstones name and that no earlier tombstone names. */
+ * What it added goes: the example or seal of that id, or the one that later undos brought back in its stead. What it
+ * removed comes back under new ids: journal_removed.c. */
 #include "journal.h"
 
 /* The transaction that begins at `start`: where its commit lies, what it holds. It was looked through before. */
@@ -30,228 +30,173 @@ static int find_commit(em_journal *journal, uint64_t start, emj_transaction *out
     return status;
 }
 
-struct undoing {
-    em_journal *journal;
-    emj_draft *draft;
-    uint64_t named; /* how many ids the tombstones name */
-    em_id id;       /* whose heir is looked for */
-};
-
-typedef int (*visit)(struct undoing *undoing, const emj_record *record);
-
-/* Hand the records of one kind in the bytes [start, end) to `take`. */
-static int walk(struct undoing *undoing, uint64_t start, uint64_t end, uint32_t kind, visit take)
+int emj_walk_records(em_journal *journal, uint64_t start, uint64_t end, uint32_t kind, emj_visit take, void *of)
 {
     emj_record record;
     for (uint64_t at = start; at < end; at = record.end) {
-        int found = emj_read_frame(&undoing->journal->source, at, &record);
+        int found = emj_read_frame(&journal->source, at, &record);
         if (found <= 0)
             return found < 0 ? found : EM_ERR_DAMAGED;
-        int status = record.frame.kind == kind ? take(undoing, &record) : EM_OK;
+        int status = record.frame.kind == kind ? take(of, &record) : EM_OK;
         if (status < 0)
             return status;
     }
     return EM_OK;
 }
 
-static int load_range(struct undoing *undoing, const emj_record *record, emj_range *out)
+int emj_walk(em_journal *journal, uint64_t end, uint32_t kind, emj_visit take, void *of)
 {
-    const uint8_t *data;
-    int status = emj_bytes(&undoing->journal->source, record->offset + EMJ_FRAME, EMJ_RANGE, &data);
+    return emj_walk_records(journal, EMJ_HEADER, end, kind, take, of);
+}
+
+/* ---- what the transaction added ---------------------------------------------------------------------------------- */
+
+/* Under which id later undos brought `id` back. */
+struct heir {
+    em_journal *journal;
+    em_id id;
+};
+
+static void load_id(const uint8_t *data, em_id *out)
+{
+    memcpy(out->uuid, data, 16);
+    out->counter = emj_load64(data + 16);
+}
+
+static void follow(struct heir *heir, const em_id *origin, const em_id *id)
+{
+    if (origin->counter == heir->id.counter && memcmp(origin->uuid, heir->id.uuid, 16) == 0)
+        heir->id = *id;
+}
+
+static int follow_example(void *of, const emj_record *record)
+{
+    struct heir *heir = of;
+    emj_example example;
+    int status = emj_read_example(&heir->journal->source, record, heir->journal->header.dim, &example);
     if (status == EM_OK)
-        status = emj_range_check(data);
-    if (status < 0)
-        return status;
-    int uuid = emj_uuid_find(undoing->journal, data);
-    if (uuid < 0)
-        return EM_ERR_DAMAGED;
-    out->uuid = (uint32_t)uuid;
-    out->first = emj_load64(data + 16);
-    out->end = out->first + emj_load64(data + 24);
+        follow(heir, &example.origin, &example.id);
+    return status;
+}
+
+/* Origin and own id of a seal. */
+static int read_seal_ids(em_journal *journal, const emj_record *record, em_id *origin, em_id *id)
+{
+    emj_seal_head head;
+    const uint8_t *data;
+    int status = emj_read_seal(&journal->source, record, journal->header.dim, &head, &data);
+    if (status == EM_OK) {
+        load_id(data, origin);
+        status = emj_bytes(&journal->source, record->offset + EMJ_FRAME + head.at, EMJ_RANGE, &data);
+    }
+    if (status == EM_OK)
+        load_id(data, id);
+    return status;
+}
+
+static int follow_seal(void *of, const emj_record *record)
+{
+    struct heir *heir = of;
+    em_id origin, id;
+    int status = read_seal_ids(heir->journal, record, &origin, &id);
+    if (status == EM_OK)
+        follow(heir, &origin, &id);
+    return status;
+}
+
+static int find_heir(struct heir *heir, uint64_t from, uint32_t kind, emj_visit follow_one)
+{
+    em_journal *journal = heir->journal;
+    emj_transaction found;
+    for (uint64_t at = from; at < journal->end; at = found.end) {
+        int status = find_commit(journal, at, &found);
+        if (status == EM_OK && found.commit.undoes)
+            status = emj_walk_records(journal, found.start, found.commit_at, kind, follow_one, heir);
+        if (status < 0)
+            return status;
+    }
     return EM_OK;
 }
 
-/* A tombstone of the transaction itself, to the draft. */
-static int take_named(struct undoing *undoing, const emj_record *record)
-{
-    emj_range range;
-    int status = load_range(undoing, record, &range);
-    if (status < 0)
-        return status;
-    uint64_t size = range.end - range.first;
-    undoing->named = size > UINT64_MAX - undoing->named ? UINT64_MAX : undoing->named + size;
-    return emj_ranges_add(&undoing->journal->draft, range.uuid, range.first, range.end);
-}
+struct adding {
+    em_journal *journal;
+    uint64_t end; /* of the transaction */
+};
 
-/* An example before the transaction: staged where the draft names it. */
-static int take_removed(struct undoing *undoing, const emj_record *record)
+static int draft_example(void *of, const emj_record *record)
 {
-    em_journal *journal = undoing->journal;
+    struct adding *adding = of;
+    em_journal *journal = adding->journal;
+    struct heir heir = {journal, {{0}, 0}};
     emj_example example;
     int status = emj_read_example(&journal->source, record, journal->header.dim, &example);
     if (status < 0)
         return status;
-    int uuid = emj_uuid_find(journal, example.id.uuid);
-    if (uuid < 0 || !emj_ranges_hold(&journal->draft, (uint32_t)uuid, example.id.counter))
-        return EM_OK;
-    emj_live *each = emj_draft_stage(journal, undoing->draft, example.label, example.label_size, &status);
-    if (each == NULL)
+    heir.id = example.id;
+    if (em_journal_find(journal, &heir.id) < 0)
+        status = find_heir(&heir, adding->end, EMJ_IS_EXAMPLE, follow_example);
+    int index = em_journal_find(journal, &heir.id);
+    if (status < 0 || index < 0)
         return status;
-    each->counter = example.id.counter;
-    each->uuid = (uint32_t)uuid;
-    each->offset = record->offset;
-    each->length = record->frame.length;
-    each->group = example.has_group ? emj_group_hash(example.group, example.group_size) : 0;
-    each->mark = journal->uuids[uuid].rank[journal->draft.which];
-    return EM_OK;
+    const emj_live *each = &journal->live[index];
+    return emj_ranges_add(&journal->draft, each->uuid, each->counter, each->counter + 1);
 }
 
-/* A tombstone before the transaction: what it names was not there any more. */
-static int drop_dead_before(struct undoing *undoing, const emj_record *record)
+/* The seal of this id, if it is there: its number, or EM_ERR_NOT_FOUND. */
+static int find_seal(const em_journal *journal, const em_id *id)
 {
-    em_journal *journal = undoing->journal;
-    emj_live *staged = journal->live + journal->live_count;
-    emj_range range;
-    uint32_t kept = 0;
-    int status = load_range(undoing, record, &range);
-    if (status < 0)
-        return status;
-    for (uint32_t i = 0; i < undoing->draft->staged; i++) {
-        if (staged[i].uuid == range.uuid && staged[i].counter >= range.first && staged[i].counter < range.end)
-            journal->classes[staged[i].of_class].count--;
-        else
-            staged[kept++] = staged[i];
+    int uuid = emj_uuid_find(journal, id->uuid);
+    for (uint32_t i = 0; uuid >= 0 && i < journal->seal_count; i++) {
+        const emj_range *first = &journal->pool[journal->seals[i].first_range];
+        if (first->uuid == (uint32_t)uuid && first->first == id->counter)
+            return (int)i;
     }
-    undoing->draft->staged = kept;
-    return EM_OK;
+    return EM_ERR_NOT_FOUND;
 }
 
-/* A seal before the transaction: taking back what removed it would need another seal to be written. */
-static int refuse_named_seal(struct undoing *undoing, const emj_record *record)
+static int draft_seal(void *of, const emj_record *record)
 {
-    em_journal *journal = undoing->journal;
-    emj_seal_head head;
-    const uint8_t *data;
-    int status = record->frame.length >= EMJ_SEAL ? EM_OK : EM_ERR_DAMAGED;
-    if (status == EM_OK)
-        status = emj_bytes(&journal->source, record->offset + EMJ_FRAME, EMJ_SEAL, &data);
-    if (status == EM_OK)
-        status = emj_seal_decode(data, record->frame.length, journal->header.dim, &head);
-    for (uint32_t i = 0; status == EM_OK && i < head.ranges; i++) {
-        uint64_t at = record->offset + EMJ_FRAME + head.at + (uint64_t)i * EMJ_RANGE;
-        status = emj_bytes(&journal->source, at, EMJ_RANGE, &data);
-        if (status < 0)
-            break;
-        int uuid = emj_uuid_find(journal, data);
-        uint64_t first = emj_load64(data + 16), end = first + emj_load64(data + 24);
-        if (emj_range_check(data) < 0 || uuid < 0)
-            status = EM_ERR_DAMAGED;
-        else if (emj_ranges_shared(&journal->draft, (uint32_t)uuid, first, end))
-            status = EM_ERR_UNSUPPORTED;
+    struct adding *adding = of;
+    em_journal *journal = adding->journal;
+    struct heir heir = {journal, {{0}, 0}};
+    em_id origin;
+    int status = read_seal_ids(journal, record, &origin, &heir.id);
+    if (status == EM_OK && find_seal(journal, &heir.id) < 0)
+        status = find_heir(&heir, adding->end, EMJ_IS_SEAL, follow_seal);
+    int index = find_seal(journal, &heir.id);
+    if (status < 0 || index < 0)
+        return status;
+    const emj_seal *seal = &journal->seals[index];
+    for (uint32_t i = 0; status == EM_OK && i < seal->ranges; i++) {
+        const emj_range *part = &journal->pool[seal->first_range + i];
+        status = emj_ranges_add(&journal->draft, part->uuid, part->first, part->end);
     }
     return status;
-}
-
-static int is_after(const emj_live *a, const emj_live *b)
-{
-    return a->mark != b->mark ? a->mark > b->mark : a->counter > b->counter;
-}
-
-static void sift(emj_live *items, uint32_t root, uint32_t count)
-{
-    while (root < count / 2) {
-        uint32_t child = 2 * root + 1;
-        if (child + 1 < count && is_after(&items[child + 1], &items[child]))
-            child++;
-        if (!is_after(&items[child], &items[root]))
-            return;
-        emj_live kept = items[root];
-        items[root] = items[child];
-        items[child] = kept;
-        root = child;
-    }
-}
-
-/* Heapsort by uuid and counter: new ids are given in the order in which the tombstones name the old ones. */
-static void sort(emj_live *items, uint32_t count)
-{
-    for (uint32_t i = count / 2; i > 0; i--)
-        sift(items, i - 1, count);
-    for (uint32_t left = count; left > 1; left--) {
-        emj_live last = items[left - 1];
-        items[left - 1] = items[0];
-        items[0] = last;
-        sift(items, 0, left - 1);
-    }
-}
-
-/* Stage what the transaction removed. */
-static int stage_removed(struct undoing *undoing, const emj_transaction *found, uint32_t live_before)
-{
-    em_journal *journal = undoing->journal;
-    int status = walk(undoing, found->start, found->commit_at, EMJ_IS_TOMBSTONE, take_named);
-    if (status < 0 || journal->draft.count == 0)
-        return status;
-    status = walk(undoing, EMJ_HEADER, found->start, EMJ_IS_SEAL, refuse_named_seal);
-    if (status == EM_OK)
-        status = walk(undoing, EMJ_HEADER, found->start, EMJ_IS_EXAMPLE, take_removed);
-    if (status == EM_OK)
-        status = walk(undoing, EMJ_HEADER, found->start, EMJ_IS_TOMBSTONE, drop_dead_before);
-    /* Where more ids are named than there were examples, the Python writer goes by the order of the file. */
-    if (status == EM_OK && undoing->named <= live_before)
-        sort(journal->live + journal->live_count, undoing->draft->staged);
-    return status;
-}
-
-static int follow_heir(struct undoing *undoing, const emj_record *record)
-{
-    emj_example example;
-    int status = emj_read_example(&undoing->journal->source, record, undoing->journal->header.dim, &example);
-    if (status < 0)
-        return status;
-    if (example.origin.counter == undoing->id.counter && memcmp(example.origin.uuid, undoing->id.uuid, 16) == 0)
-        undoing->id = example.id;
-    return EM_OK;
-}
-
-/* Under which id later undos brought undoing->id back, if they did. */
-static int find_heir(struct undoing *undoing, uint64_t from)
-{
-    emj_transaction found;
-    for (uint64_t at = from; at < undoing->journal->end; at = found.end) {
-        int status = find_commit(undoing->journal, at, &found);
-        if (status == EM_OK && found.commit.undoes)
-            status = walk(undoing, found.start, found.commit_at, EMJ_IS_EXAMPLE, follow_heir);
-        if (status < 0)
-            return status;
-    }
-    return EM_OK;
 }
 
 /* What the transaction added, to the draft, so far as it is still there. */
-static int draft_added(struct undoing *undoing, const emj_transaction *found)
+static int draft_added(em_journal *journal, const emj_transaction *found)
 {
-    em_journal *journal = undoing->journal;
-    emj_record record;
+    struct adding adding = {journal, found->end};
     emj_ranges_clear(&journal->draft, journal->uuid_count);
-    for (uint64_t at = found->start; at < found->commit_at; at = record.end) {
-        emj_example example;
-        int is_there = emj_read_frame(&journal->source, at, &record);
-        if (is_there <= 0)
-            return is_there < 0 ? is_there : EM_ERR_DAMAGED;
-        if (record.frame.kind != EMJ_IS_EXAMPLE)
-            continue;
-        int status = emj_read_example(&journal->source, &record, journal->header.dim, &example);
-        undoing->id = example.id;
-        if (status == EM_OK && em_journal_find(journal, &undoing->id) < 0)
-            status = find_heir(undoing, found->end);
-        int index = status == EM_OK ? em_journal_find(journal, &undoing->id) : status;
-        if (index >= 0) {
-            const emj_live *each = &journal->live[index];
-            status = emj_ranges_add(&journal->draft, each->uuid, each->counter, each->counter + 1);
-        }
-        if (status < 0)
-            return status;
+    int status = emj_walk_records(journal, found->start, found->commit_at, EMJ_IS_EXAMPLE, draft_example, &adding);
+    if (status == EM_OK)
+        status = emj_walk_records(journal, found->start, found->commit_at, EMJ_IS_SEAL, draft_seal, &adding);
+    return status;
+}
+
+/* Whether there are counters enough for what comes back. */
+static int check_counters(const em_journal *journal, const emj_draft *draft)
+{
+    uint64_t left = EMJ_MAX_COUNTER - draft->next;
+    if (draft->staged >= left)
+        return EM_ERR_FULL;
+    left -= draft->staged;
+    for (uint32_t i = 0; i < journal->staged_seals; i++) {
+        uint64_t count = journal->seals[journal->seal_count + i].count;
+        if (count >= left)
+            return EM_ERR_FULL;
+        left -= count;
     }
     return EM_OK;
 }
@@ -260,7 +205,6 @@ int em_journal_undo(em_journal *journal)
 {
     emj_draft draft;
     emj_transaction found;
-    struct undoing undoing = {journal, &draft, 0, {{0}, 0}};
     int status = emj_check_writable(journal);
     if (status < 0)
         return status;
@@ -271,12 +215,12 @@ int em_journal_undo(em_journal *journal)
     draft.undoes = newest.number;
     if (status == EM_OK)
         status = find_commit(journal, newest.start, &found);
-    if (status == EM_OK && found.kinds & 1u << EMJ_IS_SEAL)
-        status = EM_ERR_UNSUPPORTED;
     if (status == EM_OK)
-        status = stage_removed(&undoing, &found, newest.live);
+        status = emj_stage_removed(journal, &draft, &found, newest.live);
     if (status == EM_OK)
-        status = draft_added(&undoing, &found);
+        status = draft_added(journal, &found);
+    if (status == EM_OK)
+        status = check_counters(journal, &draft);
     if (status < 0)
         return emj_draft_drop(journal, &draft, status);
     int restored = (int)draft.staged; /* at most limits.examples, which fits */

@@ -73,8 +73,37 @@ emj_live *emj_draft_stage(em_journal *journal, emj_draft *draft, const uint8_t *
     return each;
 }
 
+emj_seal *emj_draft_seal(em_journal *journal, const uint8_t *label, size_t size, uint64_t count, uint32_t ranges,
+                         int *status)
+{
+    if (journal->limits.seals - journal->seal_count <= journal->staged_seals || ranges > emj_pool_room(journal)) {
+        *status = EM_ERR_FULL;
+        return NULL;
+    }
+    int of_class = emj_class_take(journal, label, size);
+    if (of_class < 0 || count > UINT64_MAX - journal->classes[of_class].count) {
+        *status = of_class < 0 ? of_class : EM_ERR_FULL;
+        return NULL;
+    }
+    emj_seal *each = &journal->seals[journal->seal_count + journal->staged_seals++];
+    memset(each, 0, sizeof *each);
+    each->of_class = (uint32_t)of_class;
+    each->count = count;
+    each->ranges = ranges;
+    each->first_range = (uint32_t)(emj_pool_tail(journal) - journal->pool);
+    journal->staged_ranges += ranges;
+    journal->classes[of_class].count += count;
+    *status = EM_OK;
+    return each;
+}
+
 int emj_draft_drop(em_journal *journal, emj_draft *draft, int status)
 {
+    for (uint32_t i = 0; i < journal->staged_seals; i++) {
+        const emj_seal *each = &journal->seals[journal->seal_count + i];
+        journal->classes[each->of_class].count -= each->count;
+    }
+    journal->staged_seals = journal->staged_ranges = 0;
     for (uint32_t i = 0; i < draft->staged; i++)
         journal->classes[journal->live[journal->live_count + i].of_class].count--;
     draft->staged = 0;
@@ -98,76 +127,12 @@ static int append(void *to, const void *data, size_t size)
     return status;
 }
 
-static void put_text(emj_sink *sink, const char *text, size_t size)
-{
-    if (size != 0)
-        emj_sink_put(sink, text, size);
-}
-
-static void put_numbers(emj_sink *sink, const em_example *example, uint32_t dim)
-{
-    static const uint8_t zeros[8] = {0};
-    uint8_t number[8];
-    for (uint32_t i = 0; i < dim; i++) {
-        emj_store32(number, (uint32_t)example->q20[i]);
-        emj_sink_put(sink, number, 4);
-    }
-    emj_sink_put(sink, zeros, dim % 2 ? 4 : 0);
-    for (uint32_t i = 0; example->target != NULL && i < example->targets; i++) {
-        emj_store64(number, emj_bits(example->target[i]));
-        emj_sink_put(sink, number, 8);
-    }
-}
-
-/* An example that the caller gives; `length` of its payload was worked out when it was staged. */
-static void put_example(emj_sink *sink, const em_example *example, const uint8_t *id, uint32_t length, uint32_t dim)
-{
-    static const uint8_t zeros[8] = {0};
-    uint8_t head[EMJ_EXAMPLE] = {0};
-    size_t label = emj_length(example->label), group = example->group ? emj_length(example->group) : 0;
-    size_t variant = example->variant ? emj_length(example->variant) : 0;
-    memcpy(head, id, 24);
-    emj_store32(head + 48, example->group ? 1 : 0);
-    emj_store32(head + 52, dim);
-    emj_store16(head + 56, (uint32_t)label);
-    emj_store16(head + 58, (uint32_t)group);
-    emj_store16(head + 60, (uint32_t)variant);
-    emj_store32(head + 72, example->target ? example->targets : 0);
-    emj_sink_begin(sink, EMJ_IS_EXAMPLE, length);
-    emj_sink_put(sink, head, sizeof head);
-    put_text(sink, example->label, label);
-    put_text(sink, example->group, group);
-    put_text(sink, example->variant, variant);
-    emj_sink_put(sink, zeros, (8 - (label + group + variant) % 8) % 8);
-    put_numbers(sink, example, dim);
-    emj_sink_end(sink);
-}
-
-/* Ids are given out here, in the order of the staged examples. */
-static void put_staged(em_journal *journal, emj_draft *draft, emj_sink *sink)
-{
-    const uint8_t *uuid = journal->uuids[draft->uuid].bytes;
-    for (uint32_t i = 0; i < draft->staged && sink->status == EM_OK; i++) {
-        emj_live *each = &journal->live[journal->live_count + i];
-        uint8_t id[24];
-        uint64_t offset = sink->offset;
-        emj_id_encode(uuid, draft->next, id);
-        if (draft->examples)
-            put_example(sink, &draft->examples[i], id, each->length, journal->header.dim);
-        else
-            emj_sink_copy(sink, &journal->source, each->offset, EMJ_IS_EXAMPLE, id);
-        each->offset = offset;
-        each->uuid = draft->uuid;
-        each->counter = draft->next++;
-    }
-}
-
 static int write_transaction(em_journal *journal, emj_draft *draft, uint64_t *end)
 {
     end_of_file to = {&journal->store, journal->end};
     uint32_t seed = journal->header.seed;
     emj_sink sink = {append, &to, journal->out, 0, journal->end, seed, 0, 0, seed, 0, EM_OK};
-    emj_commit commit = {0, draft->undoes, journal->synced, journal->end, 0, 0, 0};
+    emj_commit commit = {0, draft->undoes, journal->synced, journal->end, 0, draft->flags, 0};
     commit.number = journal->has_number ? journal->number + 1 : 1;
     if (draft->has_identity) {
         uint8_t payload[EMJ_IDENTITY] = {0};
@@ -177,7 +142,11 @@ static int write_transaction(em_journal *journal, emj_draft *draft, uint64_t *en
         emj_sink_record(&sink, EMJ_IS_IDENTITY, payload, EMJ_IDENTITY);
     }
     emj_sink_ranges(&sink, &journal->draft);
-    put_staged(journal, draft, &sink);
+    if (draft->other == NULL)
+        emj_put_examples(journal, draft, &sink);
+    emj_put_seals(journal, draft, &sink);
+    if (draft->other != NULL)
+        emj_put_examples(journal, draft, &sink);
     emj_sink_commit(&sink, &commit);
     *end = sink.offset;
     return sink.status;
@@ -197,6 +166,7 @@ static void take_identity(em_journal *journal, const emj_draft *draft)
         return;
     journal->uuid = draft->uuid;
     journal->is_volatile = journal->mode == EM_JOURNAL_LAZY;
+    journal->next = 1;
     memcpy(journal->place, draft->place, 16);
 }
 
@@ -204,16 +174,52 @@ static void take_identity(em_journal *journal, const emj_draft *draft)
 static int take_tombstones(em_journal *journal)
 {
     uint64_t low = UINT64_MAX, high = 0;
+    uint32_t before = journal->seal_count;
     for (uint32_t i = 0; i < journal->draft.count; i++) {
         const emj_range *each = &journal->draft.items[i];
         (void)emj_ranges_add(&journal->dead, each->uuid, each->first, each->end);
+        emj_note_used(journal, each->uuid, each->end);
         low = each->first < low ? each->first : low;
         high = each->end > high ? each->end : high;
     }
     if (high == 0)
         return 0;
     uint32_t examples = emj_live_bury(journal, low, high);
-    return (emj_seals_bury(journal) > 0) | (examples != 0);
+    (void)emj_seals_bury(journal);
+    return examples != 0 || journal->seal_count != before;
+}
+
+/* Whether any was taken. */
+static int take_seals(em_journal *journal)
+{
+    uint32_t count = journal->staged_seals;
+    while (journal->staged_seals > 0) {
+        uint32_t ranges = journal->seals[journal->seal_count].ranges;
+        (void)emj_seal_displace(journal, ranges); /* it overlaps none in part: that was looked at */
+        for (uint32_t i = 0; i < ranges; i++) {
+            const emj_range *part = &journal->pool[journal->pool_count + i];
+            emj_note_used(journal, part->uuid, part->end);
+        }
+        journal->pool_count += ranges;
+        journal->staged_ranges -= ranges;
+        journal->seal_count++;
+        journal->staged_seals--;
+    }
+    return count != 0;
+}
+
+/* before: how many there were when they were staged. */
+static void take_examples(em_journal *journal, const emj_draft *draft, uint32_t before)
+{
+    emj_live *fresh = journal->live + journal->live_count;
+    memmove(fresh, journal->live + before, draft->staged * sizeof *fresh);
+    journal->live_count += draft->staged;
+    for (uint32_t i = 0; i < draft->staged; i++) {
+        emj_uuid *uuid = &journal->uuids[fresh[i].uuid];
+        emj_note_used(journal, fresh[i].uuid, fresh[i].counter + 1);
+        if (fresh[i].counter >= uuid->highest)
+            uuid->highest = fresh[i].counter + 1;
+    }
 }
 
 static void take_in(em_journal *journal, const emj_draft *draft, uint64_t end)
@@ -221,18 +227,10 @@ static void take_in(em_journal *journal, const emj_draft *draft, uint64_t end)
     uint32_t before = journal->live_count;
     uint64_t start = journal->end, number = journal->has_number ? journal->number + 1 : 1;
     take_identity(journal, draft);
-    if (draft->staged) {
-        journal->next = draft->next;
-        if (draft->next > journal->clock && draft->next < EMJ_CLOCK_END)
-            journal->clock = draft->next;
-    } else if (draft->has_identity) {
-        journal->next = 1;
-    }
-    int changed = take_tombstones(journal) | (draft->staged != 0);
-    memmove(journal->live + journal->live_count, journal->live + before, draft->staged * sizeof *journal->live);
-    journal->live_count += draft->staged;
-    if (draft->staged && draft->next > journal->uuids[draft->uuid].highest)
-        journal->uuids[draft->uuid].highest = draft->next;
+    int changed = take_tombstones(journal);
+    changed |= take_seals(journal);
+    changed |= draft->staged != 0;
+    take_examples(journal, draft, before);
     journal->number = number;
     journal->has_number = 1;
     if (draft->undoes)
@@ -375,6 +373,72 @@ int em_journal_forget(em_journal *journal, const em_id *ids, uint32_t count)
         status = emj_ranges_add(&journal->draft, each->uuid, each->counter, each->counter + 1);
     }
     return status < 0 ? emj_draft_drop(journal, &draft, status) : emj_draft_finish(journal, &draft);
+}
+
+/* What relabelling keeps must make sense, as whatever is read: embedding and target. */
+static int check_arrays(em_journal *journal, const emj_record *record, const emj_example *example)
+{
+    uint64_t at = record->offset + EMJ_FRAME + example->arrays, size = (uint64_t)journal->header.dim * 4;
+    int status = emj_check_embedding(&journal->source, at, size);
+    return status < 0 ? status : emj_read_numbers(&journal->source, at + (size + 7) / 8 * 8, example->targets, NULL);
+}
+
+static int stage_relabelled(em_journal *journal, emj_draft *draft, uint32_t index)
+{
+    emj_live old = journal->live[index];
+    emj_record record;
+    emj_example example;
+    int status = emj_expect(&journal->source, old.offset, EMJ_IS_EXAMPLE, &record);
+    if (status == EM_OK)
+        status = emj_read_example(&journal->source, &record, journal->header.dim, &example);
+    if (status == EM_OK)
+        status = check_arrays(journal, &record, &example);
+    if (status == EM_OK)
+        status = emj_ranges_add(&journal->draft, old.uuid, old.counter, old.counter + 1);
+    if (status < 0)
+        return status;
+    size_t size = emj_length(draft->label), texts = size + example.group_size + example.variant_size;
+    uint64_t length = (EMJ_EXAMPLE + texts + 7) / 8 * 8 + (uint64_t)(old.length - example.arrays);
+    if (length > UINT32_MAX)
+        return EM_ERR_SIZE;
+    emj_live *each = emj_draft_stage(journal, draft, (const uint8_t *)draft->label, size, &status);
+    if (each == NULL)
+        return status;
+    each->offset = old.offset;
+    each->group = old.group;
+    each->length = (uint32_t)length;
+    return EM_OK;
+}
+
+int em_journal_relabel(em_journal *journal, const em_id *id, const char *label, em_id *fresh)
+{
+    emj_draft draft;
+    int status = emj_check_writable(journal);
+    if (status < 0)
+        return status;
+    if (id == NULL || label == NULL)
+        return EM_ERR_NULL;
+    size_t size = emj_length(label);
+    if (size == 0 || size > 255)
+        return EM_ERR_SIZE;
+    if (!emj_is_label((const uint8_t *)label, size))
+        return EM_ERR_VALUE;
+    int index = em_journal_find(journal, id);
+    if (index < 0)
+        return index;
+    journal->source.size = 0; /* what is on the disk now counts */
+    status = emj_draft_begin(journal, &draft);
+    draft.label = label;
+    if (status == EM_OK)
+        status = stage_relabelled(journal, &draft, (uint32_t)index);
+    if (status < 0)
+        return emj_draft_drop(journal, &draft, status);
+    status = emj_draft_finish(journal, &draft);
+    if (status == EM_OK && fresh != NULL) {
+        memcpy(fresh->uuid, journal->uuids[draft.uuid].bytes, 16);
+        fresh->counter = draft.next - 1;
+    }
+    return status;
 }
 
 static int draft_label(em_journal *journal, uint32_t of_class)

@@ -15,7 +15,7 @@ from edgemeta.journal import journal as journal_module
 
 @pytest.fixture
 def same_numbers(monkeypatch):
-    """Python's randomness and C's from two equal generators."""
+    """Python's randomness and C's from two equal generators. catch_up: where Python alone has taken from it."""
 
     class Numbers:
         def __init__(self, seed: int) -> None:
@@ -24,6 +24,9 @@ def same_numbers(monkeypatch):
         def __call__(self, size: int) -> bytes:
             return self.rng.randbytes(size)
 
+        def catch_up(self) -> None:
+            self.rng.setstate(self.python.rng.getstate())
+
     def begin(seed: int) -> Callable[[int], bytes]:
         python, fake = Numbers(seed), SimpleNamespace(PathLike=os.PathLike, urandom=None)
         fake.urandom = python
@@ -31,6 +34,8 @@ def same_numbers(monkeypatch):
         monkeypatch.setattr(compaction, "os", fake)
         monkeypatch.setattr(opening, "new_uuid", lambda: python(16))
         monkeypatch.setattr(journal_module, "new_uuid", lambda: python(16))
-        return Numbers(seed)
+        ours = Numbers(seed)
+        ours.python = python
+        return ours
 
     return begin

@@ -8,7 +8,8 @@ import random
 import struct
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,11 @@ from edgemeta.errors import (
     JournalError,
     JournalMismatchError,
     JournalVersionError,
+    MergeError,
     NotFoundError,
     RecoveredWarning,
 )
-from edgemeta.journal import Journal
+from edgemeta.journal import Journal, NewExample
 from edgemeta.journal import format as fmt
 from edgemeta.journal import journal as journal_module
 from edgemeta.journal.ids import ExampleId
@@ -92,7 +94,7 @@ class New(ctypes.Structure):
 
 def lib() -> ctypes.CDLL:
     found = library.load()
-    found.em_journal_size.restype = found.em_posix_size.restype = size_t
+    found.em_journal_size.restype = found.em_posix_size.restype = found.em_journal_seal_size.restype = size_t
     found.em_journal_label.restype = pointer
     found.em_journal_uuid.restype = found.em_journal_embedding_id.restype = pointer
     found.em_journal_class_count.restype = found.em_journal_bytes.restype = found.em_journal_torn.restype = u64
@@ -178,11 +180,12 @@ class Memory:
         return -1 if fails else 0
 
 
-ROOMY = Limits(2000, 200, 0, 100, 1000, 100, 20, 200)
+ROOMY = Limits(2000, 200, 0, 100, 1000, 100, 20, 1000)
 
 
 class CJournal:
-    """em_journal with Python's manners: a negative status is an AssertionError unless it is asked for."""
+    """em_journal with Python's manners: a negative status is an AssertionError unless it is asked for. wanted: what
+    opening must give, None for anything; `status` is what it gave."""
 
     def __init__(
         self, store, *, mode=WRITE, limits=ROOMY, embedding_id=BACKBONE, dim=DIM, targets=ANY, wanted=OK
@@ -197,9 +200,10 @@ class CJournal:
             pointer(self.block.at), size_t(size), ctypes.byref(limits), ctypes.byref(self.struct),
             ctypes.byref(options), ctypes.byref(self.handle),
         )  # fmt: skip
-        assert status == wanted, status
+        assert status == wanted or wanted is None, status
         assert not getattr(store, "errors", [])
         assert bool(self.handle) == (status == OK)
+        self.status = status
         self.dim = self.lib.em_journal_dim(self.handle) if status == OK else dim
 
     def append(self, examples, wanted=OK):
@@ -226,6 +230,28 @@ class CJournal:
     def forget_label(self, label, wanted=OK):
         assert self.lib.em_journal_forget_label(self.handle, label.encode()) == wanted
 
+    def relabel(self, each, label, wanted=OK):
+        fresh, old = Id(), Id((ctypes.c_uint8 * 16)(*each.journal), each.counter)
+        status = self.lib.em_journal_relabel(self.handle, ctypes.byref(old), label.encode(), ctypes.byref(fresh))
+        assert status == wanted, status
+        return ExampleId(bytes(fresh.uuid), fresh.counter) if status == OK else None
+
+    def merge(self, other, wanted=None):
+        status = self.lib.em_journal_merge(self.handle, other.handle)
+        assert status >= 0 if wanted is None else status == wanted, status
+        return status
+
+    def seal(self, label, ids, *, moment, wanted=None):
+        array = (Id * len(ids))(*(Id((ctypes.c_uint8 * 16)(*each.journal), each.counter) for each in ids))
+        size = self.lib.em_journal_seal_size(self.handle, ctypes.c_int(moment))
+        block, of_class = Tight(size), self.lib.em_journal_class(self.handle, label.encode())
+        assert of_class >= 0
+        status = self.lib.em_journal_seal_class(
+            self.handle, u32(of_class), array, u32(len(ids)), ctypes.c_int(moment), pointer(block.at), size_t(size)
+        )
+        assert status >= 0 if wanted is None else status == wanted, status
+        return status
+
     def undo(self, wanted=None):
         status = self.lib.em_journal_undo(self.handle)
         assert status >= 0 if wanted is None else status == wanted, status
@@ -240,6 +266,9 @@ class CJournal:
 
     def reload(self, wanted=OK):
         assert self.lib.em_journal_reload(self.handle) == wanted
+
+    def of_label(self, label):
+        return [row[0] for row in self.live() if row[1] == label]
 
     def label(self, number):
         size = size_t()
@@ -439,53 +468,101 @@ class Both:
         self.theirs = Journal.over(MemoryStore(), embedding_id=BACKBONE, dim=DIM, sync=sync)
 
     def reopen(self, sync: str) -> None:
-        self.sync, data = sync, data_of(self.theirs)
+        self.sync, data = sync, bytes(self.memory.data)
         self.ours = CJournal(self.memory, mode=WRITE if sync == "call" else LAZY)
         self.theirs = Journal.over(MemoryStore(data), embedding_id=BACKBONE, dim=DIM, sync=sync)
 
     def compare(self) -> None:
         assert bytes(self.memory.data) == data_of(self.theirs)
-        live, counts, _, nbytes = python_content(self.theirs)
-        mine = self.ours.content()
-        assert (mine[0], mine[1], mine[3]) == (live, counts, nbytes)
+        assert self.ours.content() == python_content(self.theirs)
 
+    def append(self, examples) -> None:
+        assert self.ours.append(examples) == list(self.theirs.append(examples).added)
 
-def step(both: Both, rng: random.Random, other: Journal | None) -> None:
-    live = list(both.theirs.live)
-    action = rng.random()
-    if action < 0.45 or not live:
-        examples = [
-            new(
-                f"l{rng.randrange(6)}",
-                rng.randrange(1000),
-                group=rng.choice((None, "g", "h")),
-                variant=rng.choice(("", "v")),
-            )
-            for _ in range(rng.randrange(1, 5))
-        ]
-        assert both.ours.append(examples) == list(both.theirs.append(examples).added)
-    elif action < 0.62:
-        ids = rng.sample(live, rng.randrange(1, min(len(live), 6) + 1))
-        both.ours.forget(ids)
-        both.theirs.forget(ids)
-    elif action < 0.66:
-        label = both.theirs.live[rng.choice(live)].label
-        both.ours.forget_label(label)
-        both.theirs.forget_label(label)
-    elif action < 0.90:
+    def forget(self, ids) -> None:
+        self.ours.forget(ids)
+        self.theirs.forget(ids)
+
+    def forget_label(self, label) -> None:
+        self.ours.forget_label(label)
+        self.theirs.forget_label(label)
+
+    def relabel(self, each, label) -> None:
+        assert [self.ours.relabel(each, label)] == list(self.theirs.relabel(each, label).added)
+
+    def undo(self) -> bool:
         try:
-            change = both.theirs.undo()
+            change = self.theirs.undo()
         except NotFoundError:
-            both.ours.undo(wanted=NOT_FOUND)
-        else:
-            assert both.ours.undo() == len(change.added)
-    elif action < 0.95:
-        both.ours.compact()
-        both.theirs.compact()
-    else:
-        both.reopen(rng.choice(("call", "manual")))
+            self.ours.undo(wanted=NOT_FOUND)
+            self.numbers.catch_up()  # Python took a uuid before it looked
+            return False
+        assert self.ours.undo() == len(change.added)
+        return True
+
+    def compact(self) -> None:
+        self.ours.compact()
+        self.theirs.compact()
+
+    def seal(self, label, ids, *, moment) -> bool:
+        change = self.theirs.seal({label: ids}, moment=moment)
+        assert self.ours.seal(label, ids, moment=moment) == len(change.removed)
+        return bool(change)
+
+    def merge(self, other: Both) -> bool:
+        try:
+            change = self.theirs.merge(other.theirs)
+        except MergeError:
+            self.ours.merge(other.ours, wanted=VALUE)
+            return False
+        assert self.ours.merge(other.ours) == len(change.added)
+        return True
 
 
+def some(rng: random.Random) -> list[NewExample]:
+    return [
+        new(
+            f"l{rng.randrange(6)}",
+            rng.randrange(1000),
+            group=rng.choice((None, "g", "h")),
+            variant=rng.choice(("", "v")),
+        )
+        for _ in range(rng.randrange(1, 5))
+    ]
+
+
+def step(both: Both, rng: random.Random, others: Sequence[Both] = ()) -> str:
+    """One random call on both. Returns what it was."""
+    live, action = list(both.theirs.live), rng.random()
+    if others and action < 0.2:
+        return "merge" if both.merge(rng.choice(others)) else "conflict"
+    if action < 0.45 or not live:
+        both.append(some(rng))
+        return "append"
+    if action < 0.55:
+        both.forget(rng.sample(live, rng.randrange(1, min(len(live), 6) + 1)))
+        return "forget"
+    if action < 0.60:
+        both.forget_label(rng.choice(both.theirs.labels))
+        return "forget_label"
+    if action < 0.65:
+        both.relabel(rng.choice(live), f"l{rng.randrange(6)}")
+        return "relabel"
+    if action < 0.85:
+        return "undo" if both.undo() else "nothing"
+    if action < 0.91:
+        label = both.theirs.live[rng.choice(live)].label
+        ids = [each for each in live if both.theirs.live[each].label == label]
+        ids = rng.sample(ids, rng.randrange(1, len(ids) + 1)) + ids[:1]
+        return "seal" if both.seal(label, ids, moment=rng.random() < 0.5) else "no seal"
+    if action < 0.95:
+        both.compact()
+        return "compact"
+    both.reopen(rng.choice(("call", "manual")))
+    return "reopen"
+
+
+@cache
 def prepared() -> bytes:
     journal = Journal.memory(embedding_id=BACKBONE, dim=DIM)
     ids = journal.append([new(f"l{i % 3}", i, group="g") for i in range(9)]).added
@@ -493,22 +570,61 @@ def prepared() -> bytes:
     return data_of(journal)
 
 
+@cache
+def donor() -> bytes:
+    """What merges into `prepared`: a seal in the place of examples there, new examples, one forgotten there."""
+    journal = Journal.memory(embedding_id=BACKBONE, dim=DIM)
+    journal.merge(in_python(prepared()))
+    journal.append([new("d", 100), new("l1", 101, group="k")])
+    ids = [each for each, entry in journal.live.items() if entry.label == "l0"]
+    assert journal.seal({"l0": ids}, moment=True)
+    journal.forget([next(each for each, entry in journal.live.items() if entry.label == "l2")])
+    return data_of(journal)
+
+
+@cache
+def merged() -> bytes:
+    journal = in_python(prepared(), readonly=False)
+    journal.merge(in_python(donor()))
+    return data_of(journal)
+
+
+@cache
+def without_seal() -> bytes:
+    journal = in_python(donor(), readonly=False)
+    journal.forget_label("l0")
+    return data_of(journal)
+
+
+def status_of(wanted):
+    return OK if wanted is None else wanted
+
+
+# Each call on what `PREPARED` (or `prepared`) gives. wanted: its status, None for success.
 CALLS = {
-    "append": lambda j, wanted: j.append([new("fresh", 1, group="k"), new("l1", 2)], wanted=wanted),
-    "forget": lambda j, wanted: j.forget([j.first, j.second], wanted=wanted),
-    "forget_label": lambda j, wanted: j.forget_label("l1", wanted=wanted),
+    "append": lambda j, wanted: j.append([new("fresh", 1, group="k"), new("l1", 2)], wanted=status_of(wanted)),
+    "forget": lambda j, wanted: j.forget([j.first, j.second], wanted=status_of(wanted)),
+    "forget_label": lambda j, wanted: j.forget_label("l1", wanted=status_of(wanted)),
+    "relabel": lambda j, wanted: j.relabel(j.second, "relabelled", wanted=status_of(wanted)),
     "undo": lambda j, wanted: j.undo(wanted=wanted),
-    "compact": lambda j, wanted: j.compact(wanted=wanted),
-    "sync": lambda j, wanted: j.sync(wanted=wanted),
+    "undo_merge": lambda j, wanted: j.undo(wanted=wanted),
+    "undo_seal": lambda j, wanted: j.undo(wanted=wanted),
+    "merge": lambda j, wanted: j.merge(j.other, wanted=wanted),
+    "seal": lambda j, wanted: j.seal("l1", j.l1, moment=True, wanted=wanted),
+    "compact": lambda j, wanted: j.compact(wanted=status_of(wanted)),
+    "sync": lambda j, wanted: j.sync(wanted=status_of(wanted)),
 }
+PREPARED = {"undo_merge": merged, "undo_seal": without_seal}
+REWRITES = ("compact", "seal")
 
 
-def prepare(data: bytes, mode: int) -> CJournal:
-    memory = Memory(data)
+def prepare(name: str, mode: int, data: bytes | None = None) -> CJournal:
+    memory = Memory(PREPARED.get(name, prepared)() if data is None else data)
     memory.where = b"elsewhere1234567" if mode == LAZY else NOWHERE
     journal = CJournal(memory, mode=mode)
     live = journal.live()
-    journal.first, journal.second = live[0][0], live[4][0]
+    journal.first, journal.second, journal.l1 = live[0][0], live[3][0], journal.of_label("l1")
+    journal.other = CJournal(Memory(donor()), mode=READ)
     return journal
 
 

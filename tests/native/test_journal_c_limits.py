@@ -108,4 +108,7 @@ def test_what_the_caller_must_give():
     reader = CJournal(Memory(prepared()), mode=READ)
     for name in ("append", "undo", "compact", "sync"):
         CALLS[name](reader, STATE)
+    reader.merge(reader, wanted=STATE)
+    reader.relabel(reader.live()[0][0], "x", wanted=STATE)
+    reader.seal("l0", reader.of_label("l0"), moment=False, wanted=STATE)
     reader.forget([ExampleId(bytes(16), 1)], wanted=STATE)

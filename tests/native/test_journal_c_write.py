@@ -48,7 +48,7 @@ def test_the_same_calls_give_the_same_bytes(same_numbers, seed):
     rng = random.Random(seed)
     both = Both(same_numbers(seed), rng.choice(("call", "call", "manual")))
     for _ in range(60):
-        step(both, rng, None)
+        step(both, rng)
         both.compare()
 
 

@@ -45,6 +45,7 @@ struct fitting {
     em_image image; /* with its strides and its plane of chroma filled in */
     size_t end;     /* bytes from image.pixels to the end of its last row */
     uint32_t left, top, channels;
+    int opaque; /* RGBA whose alpha was 255 so far, and kernels that gain by it */
     struct axis across, down;
     size_t line_size, lines_size, row_size;
     uint32_t ring_rows;
@@ -252,13 +253,15 @@ static void weigh_both(struct fitting *f)
 
 /* ---- lines of the crop ---- */
 
-/* The crop's columns of a line of pixels as they are; `line` takes a copy where a kernel could read past the image. */
+/* The crop's columns of a line as they are; `line` takes a copy where a kernel could read past the image. */
 static const uint8_t *line_in_place(const struct fitting *f, size_t row, uint8_t *line)
 {
-    size_t at = row * f->image.stride + (size_t)f->left * f->channels, length = (size_t)f->across.inputs * f->channels;
+    size_t pixel = f->image.format == EM_PIXELS_RGBA ? 4 : f->channels;
+    size_t at = row * f->image.stride + f->left * pixel, length = f->across.inputs * pixel;
     if (f->end - at - length >= EM_SLACK)
         return f->image.pixels + at;
     memcpy(line, f->image.pixels + at, length);
+    memset(line + length, 255, EM_SLACK); /* opaque */
     return line;
 }
 
@@ -310,14 +313,34 @@ static uint32_t fill_by_grey(const struct fitting *f, uint32_t y)
     return count;
 }
 
+/* fill_ring() for kernels that take RGBA whose alpha is 255, as that of most cameras. 0: this has another. */
+static uint32_t fill_by_opaque(const struct fitting *f, uint32_t y, uint32_t count)
+{
+    const uint8_t *lines[EM_ROWS];
+    uint8_t *rows[EM_ROWS], *copy = f->lines;
+    for (uint32_t r = 0; r < count; r++) {
+        lines[r] = line_in_place(f, (size_t)f->top + y + r, copy);
+        rows[r] = ring_row(f, y + r);
+        if (lines[r] == copy)
+            copy += 4 * (size_t)f->across.inputs + EM_SLACK;
+    }
+    return f->kernels->pixels->along_opaque(lines, count, f->across.outputs, f->across.starts, f->across.taps,
+                                            f->across.weights, rows)
+               ? count
+               : 0;
+}
+
 /* Line y of the crop and some more into the ring. Returns how many. */
-static uint32_t fill_ring(const struct fitting *f, uint32_t y)
+static uint32_t fill_ring(struct fitting *f, uint32_t y)
 {
     const uint8_t *lines[EM_ROWS];
     uint8_t *rows[EM_ROWS];
     uint32_t count = f->down.inputs - y < EM_ROWS ? f->down.inputs - y : EM_ROWS;
     if (f->across.even)
         return fill_by_grey(f, y);
+    if (f->opaque && fill_by_opaque(f, y, count) != 0)
+        return count;
+    f->opaque = 0; /* so that it is tried in vain but once */
     for (uint32_t r = 0; r < count; r++) {
         lines[r] = line_of_crop(f, y + r, f->lines + r * f->line_size);
         rows[r] = ring_row(f, y + r);
@@ -446,6 +469,7 @@ static int prepare(struct fitting *f, const em_kernels *kernels, const em_image 
     f->kernels = kernels;
     plan(f, image->width, image->height, image->format, to_width, to_height);
     place(f, memory);
+    f->opaque = image->format == EM_PIXELS_RGBA && kernels->pixels->along_opaque != NULL && f->across.taps > 1;
     if (f->channels == 1 && kernels->pixels->along_grey != NULL && f->across.taps > 1 && f->across.taps < EM_GREY_TAPS) {
         f->across.even = 1;
         f->across.taps++;

@@ -36,10 +36,12 @@ static inline __m256i avx2_everywhere(const int16_t *two)
     return _mm256_set1_epi32(pair);
 }
 
-/* Both parts (the high one in units of 1) to a byte's value, at most a little above 255. The low one began at 2^21. */
-static inline __m256i avx2_byte(__m256i low, __m256i high)
+/* Sums, their low parts in two registers, which began at 2^21, to bytes' values, at most a little above 255. What is below
+ * 2^16 in a low part does not change how the whole is rounded. */
+static inline __m256i avx2_bytes(__m256i low, __m256i next, __m256i high)
 {
-    return _mm256_srli_epi32(_mm256_add_epi32(low, high), 22);
+    __m256i both = _mm256_packs_epi32(_mm256_srai_epi32(low, 16), _mm256_srai_epi32(next, 16));
+    return _mm256_srli_epi16(_mm256_add_epi16(both, high), 6);
 }
 
 static inline void avx2_store_two(uint8_t *first, uint8_t *second, __m128i x)
@@ -75,62 +77,74 @@ static inline int avx2_is_some(const int16_t *group)
     return (parts[0] | parts[1]) != 0;
 }
 
-/* A load has five pixels: the fifth is taken with the fourth where it is the last. */
-EM_INLINE void avx2_rgb_rows(const uint8_t *const *lines, uint32_t to, const uint32_t *starts, uint32_t taps,
-                             const int16_t *weights, uint8_t *const *out)
+/* Where two pixels of `size` bytes, of which the first is byte `at`, or one, go. */
+EM_INLINE __m256i avx2_two_pixels(int at, int size)
 {
-    const __m256i first = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1));
-    const __m256i second = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1));
-    const __m256i fifth = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(12, -1, -1, -1, 13, -1, -1, -1, 14, -1, -1, -1, -1, -1, -1, -1));
+    char a = (char)at, b = (char)(at + size);
+    return _mm256_broadcastsi128_si256(_mm_setr_epi8(a, -1, b, -1, (char)(a + 1), -1, (char)(b + 1), -1, (char)(a + 2), -1,
+                                                     (char)(b + 2), -1, -1, -1, -1, -1));
+}
+
+EM_INLINE __m256i avx2_one_pixel(char at)
+{
+    return _mm256_broadcastsi128_si256(_mm_setr_epi8(at, -1, -1, -1, (char)(at + 1), -1, -1, -1, (char)(at + 2), -1, -1, -1,
+                                                     -1, -1, -1, -1));
+}
+
+/* Pixels of 3 bytes, or of 4, of which the last is not used: then the answer is 0 if it is not always 255. A load has five
+ * pixels of 3 bytes: the fifth is taken with the fourth where it is the last. */
+EM_INLINE int avx2_colour_rows(const uint8_t *const *lines, int size, uint32_t to, const uint32_t *starts,
+                               uint32_t taps, const int16_t *weights, uint8_t *const *out)
+{
+    const __m256i first = avx2_two_pixels(0, size), second = avx2_two_pixels(2 * size, size);
+    const __m256i fifth = avx2_one_pixel(12), opaque = _mm256_set1_epi32(-16777216); /* 0xFF000000 */
     const uint8_t *a = lines[0], *b = lines[1], *c = lines[2], *d = lines[3];
     uint8_t *out_a = out[0], *out_b = out[1], *out_c = out[2], *out_d = out[3];
     const __m256i zero = _mm256_setzero_si256(), half = _mm256_set1_epi32(1 << 21);
+    __m256i all = opaque;
     for (size_t i = 0; i < to; i++, weights += EM_WEIGHTS(taps)) {
         avx2_rows rows = {zero, zero, half, half, zero};
         const int16_t *group = weights;
-        size_t at = 3 * (size_t)starts[i];
-        for (uint32_t left = taps; left > 0; at += 12, group += 8) {
+        size_t at = (size_t)size * starts[i];
+        for (uint32_t left = taps; left > 0; at += 4 * (size_t)size, group += 8) {
             rows.x = avx2_load_rows(a + at, b + at);
             rows.y = avx2_load_rows(c + at, d + at);
+            if (size == 4)
+                all = _mm256_and_si256(all, _mm256_and_si256(rows.x, rows.y));
             avx2_pair(&rows, first, group);
             if (left > 2)
                 avx2_pair(&rows, second, group + 2);
-            if (left == 5 && avx2_is_some(group + 8))
-                avx2_pair(&rows, fifth, group + 8);
-            left = left <= 5 ? 0 : left - 4;
+            if (size == 3 && left == 5) {
+                if (avx2_is_some(group + 8))
+                    avx2_pair(&rows, fifth, group + 8);
+                break;
+            }
+            left = left < 4 ? 0 : left - 4;
         }
-        __m256i x = avx2_byte(rows.low_x, _mm256_unpacklo_epi16(zero, rows.high));
-        __m256i y = avx2_byte(rows.low_y, _mm256_unpackhi_epi16(zero, rows.high));
-        __m256i four = _mm256_packs_epi32(x, y); /* a and c, b and d */
+        __m256i four = avx2_bytes(rows.low_x, rows.low_y, rows.high); /* a and c, b and d */
         four = _mm256_packus_epi16(four, four);
         /* Four bytes each: the next pixel overwrites the fourth. */
         avx2_store_two(out_a + 3 * i, out_c + 3 * i, _mm256_castsi256_si128(four));
         avx2_store_two(out_b + 3 * i, out_d + 3 * i, _mm256_extracti128_si256(four, 1));
     }
+    return _mm256_testc_si256(all, opaque);
 }
 
 /* The same for the numbers of taps of usual reductions, which a compiler unrolls. */
-static inline void avx2_rgb_rows_of(const uint8_t *const *lines, uint32_t to, const uint32_t *starts, uint32_t taps,
-                                    const int16_t *weights, uint8_t *const *out)
+EM_INLINE int avx2_colour_rows_of(const uint8_t *const *lines, int size, uint32_t to, const uint32_t *starts,
+                                  uint32_t taps, const int16_t *weights, uint8_t *const *out)
 {
     switch (taps) {
     case 4:
-        avx2_rgb_rows(lines, to, starts, 4, weights, out);
-        break;
+        return avx2_colour_rows(lines, size, to, starts, 4, weights, out);
     case 5:
-        avx2_rgb_rows(lines, to, starts, 5, weights, out);
-        break;
+        return avx2_colour_rows(lines, size, to, starts, 5, weights, out);
     case 6:
-        avx2_rgb_rows(lines, to, starts, 6, weights, out);
-        break;
+        return avx2_colour_rows(lines, size, to, starts, 6, weights, out);
     case 9:
-        avx2_rgb_rows(lines, to, starts, 9, weights, out);
-        break;
+        return avx2_colour_rows(lines, size, to, starts, 9, weights, out);
     default:
-        avx2_rgb_rows(lines, to, starts, taps, weights, out);
+        return avx2_colour_rows(lines, size, to, starts, taps, weights, out);
     }
 }
 
@@ -169,19 +183,35 @@ static inline void avx2_grey_rows(const uint8_t *const *lines, uint32_t to, cons
     }
 }
 
+/* Always four rows: the last one stands for those that are missing. */
+static inline void avx2_four_rows(const uint8_t *const *lines, uint8_t *const *out, uint32_t rows, const uint8_t **from,
+                                  uint8_t **into)
+{
+    for (uint32_t r = 0; r < 4; r++) {
+        from[r] = lines[r < rows ? r : rows - 1];
+        into[r] = out[r < rows ? r : rows - 1];
+    }
+}
+
 static void along_row_avx2(const uint8_t *const *lines, uint32_t rows, uint32_t channels, uint32_t to,
                            const uint32_t *starts, uint32_t taps, const int16_t *weights, uint8_t *const *out)
 {
     const uint8_t *from[4];
     uint8_t *into[4];
-    for (uint32_t r = 0; r < 4; r++) { /* always four: the last one stands for those that are missing */
-        from[r] = lines[r < rows ? r : rows - 1];
-        into[r] = out[r < rows ? r : rows - 1];
-    }
+    avx2_four_rows(lines, out, rows, from, into);
     if (channels == 3)
-        avx2_rgb_rows_of(from, to, starts, taps, weights, into);
+        avx2_colour_rows_of(from, 3, to, starts, taps, weights, into);
     else
         avx2_grey_rows(from, to, starts, taps, weights, into);
+}
+
+static int along_opaque_avx2(const uint8_t *const *lines, uint32_t rows, uint32_t to, const uint32_t *starts,
+                             uint32_t taps, const int16_t *weights, uint8_t *const *out)
+{
+    const uint8_t *from[4];
+    uint8_t *into[4];
+    avx2_four_rows(lines, out, rows, from, into);
+    return avx2_colour_rows_of(from, 4, to, starts, taps, weights, into);
 }
 
 /* Thirty-two bytes from the lines, all from byte j on. Unpacking and packing stay within halves, so the order holds. */
@@ -201,11 +231,7 @@ static inline __m256i avx2_column32(const uint8_t *const *lines, uint32_t taps, 
         low[2] = _mm256_add_epi32(low[2], _mm256_madd_epi16(_mm256_unpacklo_epi8(second, zero), weight));
         low[3] = _mm256_add_epi32(low[3], _mm256_madd_epi16(_mm256_unpackhi_epi8(second, zero), weight));
     }
-    __m256i a = avx2_byte(low[0], _mm256_unpacklo_epi16(zero, high[0]));
-    __m256i b = avx2_byte(low[1], _mm256_unpackhi_epi16(zero, high[0]));
-    __m256i c = avx2_byte(low[2], _mm256_unpacklo_epi16(zero, high[1]));
-    __m256i d = avx2_byte(low[3], _mm256_unpackhi_epi16(zero, high[1]));
-    return _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+    return _mm256_packus_epi16(avx2_bytes(low[0], low[1], high[0]), avx2_bytes(low[2], low[3], high[1]));
 }
 
 static void along_column_avx2(const uint8_t *const *lines, uint32_t taps, const int16_t *weights, size_t n,

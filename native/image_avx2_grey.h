@@ -56,8 +56,7 @@ static inline void avx2_columns_of(const uint8_t *const *lines, size_t at, size_
 /* One output of each line, from the columns that its weights are for: sixteen numbers of 16 bits. */
 EM_INLINE __m256i avx2_sum_columns(const avx2_columns *from, const int16_t *weights, uint32_t pairs)
 {
-    const __m256i zero = _mm256_setzero_si256();
-    __m256i first = _mm256_set1_epi32(1 << 21), second = first, high = zero;
+    __m256i first = _mm256_set1_epi32(1 << 21), second = first, high = _mm256_setzero_si256();
     for (uint32_t p = 0; p < pairs; p++) {
         const int16_t *two = weights + 8 * (size_t)(p / 2) + 2 * (p % 2);
         __m256i weight = avx2_everywhere(two);
@@ -65,8 +64,7 @@ EM_INLINE __m256i avx2_sum_columns(const avx2_columns *from, const int16_t *weig
         second = _mm256_add_epi32(second, _mm256_madd_epi16(from[p].second, weight));
         high = _mm256_add_epi16(high, _mm256_maddubs_epi16(from[p].bytes, avx2_everywhere(two + 4)));
     }
-    return _mm256_packs_epi32(avx2_byte(first, _mm256_unpacklo_epi16(zero, high)),
-                              avx2_byte(second, _mm256_unpackhi_epi16(zero, high)));
+    return avx2_bytes(first, second, high);
 }
 
 /* Sixteen outputs of each line to bytes `at` to at + 15 of their rows, as far as there are `to`. */

@@ -165,7 +165,7 @@ static void along_column_neon(const uint8_t *const *lines, uint32_t taps, const 
 }
 
 static const struct em_pixel_kernels pixels_neon = {
-    any_from_rgba, any_from_nv12, any_from_yuyv, any_from_grey, any_from_bgr, NULL,
+    any_from_rgba, any_from_nv12, any_from_yuyv, any_from_grey, any_from_bgr, NULL, NULL,
 };
 
 #endif

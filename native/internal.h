@@ -26,6 +26,10 @@ struct em_pixel_kernels {
      * of each row. NULL: there is nothing faster than along_row. */
     void (*along_grey)(const uint8_t *const *lines, uint32_t to, const uint32_t *starts, uint32_t taps,
                        const int16_t *weights, uint8_t *const *out);
+    /* As along_row with 3 channels, for lines of RGBA. Returns 1 if alpha is 255 in all that it looked at, which may be
+     * EM_SLACK bytes more than the taps; else 0, and what it wrote means nothing. NULL: nothing faster than from_rgba. */
+    int (*along_opaque)(const uint8_t *const *lines, uint32_t rows, uint32_t to, const uint32_t *starts, uint32_t taps,
+                        const int16_t *weights, uint8_t *const *out);
 };
 #define EM_GREY_ROWS 16
 #define EM_GREY_TAPS 64

@@ -279,6 +279,7 @@ static void tiles(double *sums, const double *a, const double *b, size_t count, 
 
 static const struct em_pixel_kernels pixels_avx2 = {
     avx2_from_rgba, avx2_from_nv12, avx2_from_yuyv, avx2_from_grey, avx2_from_bgr, along_grey_avx2,
+    along_opaque_avx2,
 };
 
 const struct em_kernels em_kernels_avx2 = {

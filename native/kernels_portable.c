@@ -5,7 +5,7 @@
 #include "numbers.h"
 
 static const struct em_pixel_kernels pixels_portable = {
-    any_from_rgba, any_from_nv12, any_from_yuyv, any_from_grey, any_from_bgr, NULL,
+    any_from_rgba, any_from_nv12, any_from_yuyv, any_from_grey, any_from_bgr, NULL, NULL,
 };
 
 const struct em_kernels em_kernels_portable = {

@@ -196,7 +196,7 @@ static void tiles(double *sums, const double *a, const double *b, size_t count, 
 }
 
 static const struct em_pixel_kernels pixels_sse2 = {
-    any_from_rgba, any_from_nv12, any_from_yuyv, any_from_grey, any_from_bgr, NULL,
+    any_from_rgba, any_from_nv12, any_from_yuyv, any_from_grey, any_from_bgr, NULL, NULL,
 };
 
 const struct em_kernels em_kernels_sse2 = {

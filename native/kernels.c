@@ -14,17 +14,20 @@
 
 #if defined(__x86_64__) || defined(__i386__)
 
+/* By hand, since __builtin_cpu_supports() is not to be had from every compiler's own library. */
 static int has_avx2(void)
 {
-    unsigned a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_F16C) || !(c & bit_FMA))
+    unsigned a, b, c, d, kept;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_F16C) || !(c & bit_FMA) || !(c & bit_OSXSAVE))
         return 0;
-    return __builtin_cpu_supports("avx2"); /* asks the operating system too */
+    __asm__ volatile("xgetbv" : "=a"(kept), "=d"(d) : "c"(0)); /* the registers that the operating system keeps */
+    return (kept & 6u) == 6u && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
 }
 
 static int has_sse2(void)
 {
-    return __builtin_cpu_supports("sse2");
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (d & bit_SSE2);
 }
 
 #endif

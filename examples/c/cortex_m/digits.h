@@ -1,4 +1,4 @@
-/* Made by make_digits.py: handwritten digits (Alpaydin, Kaynak 1998; CC BY 4.0), 8 x 8, ink from 0 to 1. */
+/* Made by make_digits.py: handwritten digits (Alpaydin, Kaynak 1998; CC BY 4.0), 8 x 8, ink 0 to 1. */
 
 #define DIM 64
 #define CLASSES 5 /* the digits 0, 3, 5, 6, 9 */

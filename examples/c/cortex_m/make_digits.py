@@ -43,7 +43,7 @@ def answers(ink: np.ndarray, head: Head) -> np.ndarray:
     scores = np.asarray(head.solve(facts).scores(to_float(q20[:, SHOTS:]).reshape(-1, 64)))
     first, second = np.sort(scores, axis=1)[:, ::-1][:, :2].T
     assert (first - second).min() > 1e-4, "a close call: ask of others"
-    return scores.argmax(axis=1).reshape(len(ink), ASKED)
+    return np.asarray(scores.argmax(axis=1).reshape(len(ink), ASKED))
 
 
 def row(numbers: np.ndarray) -> str:
@@ -60,7 +60,7 @@ def text() -> str:
     """The whole file."""
     ink = choose()
     parts = [
-        "/* Made by make_digits.py: handwritten digits (Alpaydin, Kaynak 1998; CC BY 4.0), 8 x 8, ink from 0 to 1. */\n",
+        "/* Made by make_digits.py: handwritten digits (Alpaydin, Kaynak 1998; CC BY 4.0), 8 x 8, ink 0 to 1. */\n",
         "#define DIM 64",
         f"#define CLASSES {len(DIGITS)} /* the digits {', '.join(map(str, DIGITS))} */",
         f"#define SHOTS {SHOTS}\n#define ASKED {ASKED}\n#define LAMBDA {LAMBDA}",

@@ -66,8 +66,8 @@ class Case:
         )
 
     def steady(self) -> Facts:
-        """The facts; where N = D with dimensions more in which everything is zero, so that NumPy takes the form from the
-        examples: for a tiny lambda the other is off by a percent there."""
+        """The facts; where N = D with more dimensions in which everything is zero, so that NumPy takes the form from
+        the examples: for a tiny lambda the other is off by a percent there."""
         if self.c.total != self.c.dim:
             return self.facts
         z, n = np.pad(self.z, ((0, 0), (0, self.c.total))), self.c.total

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # arm.sh - the core and the package on emulated ARM, of the class of a Raspberry Pi or a Jetson. On x86-64 Debian.
 #
-#   tests/arm.sh [-i] [-s] [-u] [PART ...]       PART: core, count, python; all of them where none is named
+#   tests/arm.sh [-i] [-s] [-u] [PART ...]       PART: core, count, python; all three where none is named
 #
 #   core     the golden vectors in C: Cortex-A53, A72, A76, and Cortex-A7 (ARMv7 with NEON); the neon-dotprod kernels have to
 #            run on the A76 and not to be offered by the others
 #   count    instructions of a prediction, an addition and so on, against tests/golden/arm_instructions.json
 #   python   the package, with the ARM wheels of NumPy and ONNX Runtime: from learn to predict with the shipped bundle
+#
+#            wheels FILE ...: the same with wheels that tests/wheels.sh made, for the CPythons that Debian has for ARM
 #
 #   -i       install missing Debian packages (needs root)
 #   -s       skip, with a message, what cannot be had on this machine, instead of failing
@@ -24,7 +26,7 @@ while getopts isuh option; do
     i) install=1 ;;
     s) skip=1 ;;
     u) update=(--update) ;;
-    *) sed -n '2,18p' "$0"; exit 2 ;;
+    *) sed -n '2,20p' "$0"; exit 2 ;;
     esac
 done
 shift $((OPTIND - 1))
@@ -116,29 +118,32 @@ part_count() {
 
 # ---- python --------------------------------------------------------------------------------------------------------
 
-# Packages unpacked into $root, never configured, so nothing is emulated to make it.
+# make_root SUITE: $root, that Debian's packages for ARM, unpacked and never configured, so nothing is emulated to make it.
+# Its Python is $version.
 make_root() {
-    [ -e "$root/.done" ] && return 0
-    local mirror suite
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep '/debian/*$' | head -n 1) || true
-    suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-    if [ -z "$mirror" ] || [ -z "$suite" ]; then
-        missing='apt knows no Debian mirror to take ARM packages from (run apt-get update?)'
-        return 1
+    local mirror each
+    root=$ARM_HOME/root-$1
+    if [ ! -e "$root/.done" ]; then
+        mirror=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep '/debian/*$' | head -n 1) || true
+        if [ -z "$mirror" ]; then
+            missing='apt knows no Debian mirror to take ARM packages from (run apt-get update?)'
+            return 1
+        fi
+        say "unpacking ARM packages of $1"
+        rm -rf "$root"
+        if ! mmdebstrap --quiet --arch=arm64 --variant=extract \
+            --include=python3,python3-dev,libpython3-dev,libstdc++6,libgomp1 --aptopt='Acquire::Languages "none"' \
+            --aptopt='Apt::Install-Recommends "false"' --aptopt='Acquire::Check-Valid-Until "false"' \
+            --aptopt='Acquire::Check-Date "false"' "$1" "$root" "$mirror" >"$ARM_HOME/root.log" 2>&1; then
+            missing="the ARM packages could not be had: $(tail -n 1 "$ARM_HOME/root.log")"
+            return 1
+        fi
+        for each in bin sbin lib; do [ -e "$root/$each" ] || ln -s "usr/$each" "$root/$each"; done
+        rm -rf "$root"/{tmp,root,home,proc,sys} # what is not there is taken from this machine
+        touch "$root/.done"
     fi
-    say "unpacking ARM packages of $suite"
-    rm -rf "$root"
-    if ! mmdebstrap --quiet --arch=arm64 --variant=extract --include=python3,python3-dev,libpython3-dev,libstdc++6,libgomp1 \
-        --aptopt='Acquire::Languages "none"' --aptopt='Apt::Install-Recommends "false"' \
-        --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' \
-        "$suite" "$root" "$mirror" >"$ARM_HOME/root.log" 2>&1; then
-        missing="the ARM packages could not be had: $(tail -n 1 "$ARM_HOME/root.log")"
-        return 1
-    fi
-    local each
-    for each in bin sbin lib; do [ -e "$root/$each" ] || ln -s "usr/$each" "$root/$each"; done
-    rm -rf "$root"/{tmp,root,home,proc,sys} # what is not there is taken from this machine
-    touch "$root/.done"
+    version=$(basename "$(readlink "$root/usr/bin/python3")")
+    version=${version#python}
 }
 
 # show CPU FEATURES: give the root the /proc/cpuinfo and /sys of a board with that processor. Else the emulator hands out
@@ -165,18 +170,17 @@ show() {
     done >"$root/proc/cpuinfo"
 }
 
-# The wheels of NumPy, ONNX Runtime and Pillow for the root's Python, in $site.
+# make_site WHAT ...: what pip finds for the root's Python, wheels alone, in $site.
 make_site() {
-    [ -e "$site/.done" ] && return 0
     local glibc minor platforms=()
+    [ -e "$site/.done" ] && return 0
     glibc=$(grep -ao 'GLIBC_2\.[0-9]*' "$root/lib/aarch64-linux-gnu/libc.so.6" | sort -uV | tail -n 1)
     for minor in $(seq "${glibc#GLIBC_2.}" -1 17); do platforms+=(--platform "manylinux_2_${minor}_aarch64"); done
-    say "getting the ARM wheels of NumPy and ONNX Runtime"
+    say "getting ARM wheels for Python $version: $*"
     rm -rf "$site"
     if ! "$PYTHON" -m pip install -q --disable-pip-version-check --no-compile --only-binary=:all: --target "$site" \
         "${platforms[@]}" --platform manylinux2014_aarch64 --implementation cp --python-version "$version" \
-        --abi "cp${version/./}" --abi abi3 --abi none "numpy>=1.24" "onnxruntime>=1.17" pillow \
-        >"$ARM_HOME/pip.log" 2>&1; then
+        --abi "cp${version/./}" --abi abi3 --abi none "$@" >"$ARM_HOME/pip.log" 2>&1; then
         missing="the ARM wheels could not be had: $(grep -v '^WARNING' "$ARM_HOME/pip.log" | tail -n 1)"
         return 1
     fi
@@ -196,41 +200,70 @@ make_package() {
         native/python.c "$ARM_HOME/aarch64/libedgemeta.a" -lm
 }
 
-# on CPU KERNELS FEATURES [VARIABLE=VALUE]: the package there; KERNELS have to do the arithmetic.
+# on CPU FEATURES [VARIABLE=VALUE ...] -- [OPTION ...]: arm_python.py there.
 on() {
-    show "$1" "$3"
-    say "the package on $1"
-    env -u PYTHONHOME -u VIRTUAL_ENV -u LD_LIBRARY_PATH -u LD_PRELOAD OMP_NUM_THREADS=1 "${@:4}" \
-        PYTHONPATH="$package:$site" PYTHONDONTWRITEBYTECODE=1 \
-        qemu-aarch64 -cpu "$1" -L "$root" "$root/usr/bin/python$version" tests/arm_python.py \
-        --against "$ARM_HOME/here.json" --kernels "$2"
+    local cpu=$1 variables=()
+    show "$1" "$2"
+    shift 2
+    while [ "$1" != -- ]; do variables+=("$1"); shift; done
+    say "the package on $cpu"
+    env -u PYTHONHOME -u VIRTUAL_ENV -u LD_LIBRARY_PATH -u LD_PRELOAD -u EDGEMETA_KERNELS OMP_NUM_THREADS=1 \
+        "${variables[@]}" PYTHONPATH="$site" PYTHONDONTWRITEBYTECODE=1 \
+        qemu-aarch64 -cpu "$cpu" -L "$root" "$root/usr/bin/python$version" tests/arm_python.py "${@:2}"
+}
+
+OLD='fp asimd evtstrm crc32 cpuid'
+NEW='fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm asimddp'
+
+# What the package does here, to compare with.
+make_expected() {
+    PYTHONPATH=$PWD OMP_NUM_THREADS=1 "$PYTHON" tests/arm_python.py --out "$ARM_HOME/here.json" && return 0
+    say "$PYTHON does not run tests/arm_python.py: it needs what the package needs (make test makes .venv)"
+    exit 1
 }
 
 part_python() {
-    root=$ARM_HOME/root package=$ARM_HOME/package
-    have_compilers && need mmdebstrap=mmdebstrap && make_root || { cannot python "$missing"; return 0; }
-    version=$(basename "$(readlink "$root/usr/bin/python3")")
-    version=${version#python} site=$ARM_HOME/site-$version
-    make_site || { cannot python "$missing"; return 0; }
+    { have_compilers && need mmdebstrap=mmdebstrap && make_root bookworm; } || { cannot python "$missing"; return 0; }
+    package=$ARM_HOME/package site=$ARM_HOME/site-$version
+    make_site "numpy>=1.24" "onnxruntime>=1.17" pillow || { cannot python "$missing"; return 0; }
     make_package
-    if ! PYTHONPATH=$PWD OMP_NUM_THREADS=1 "$PYTHON" tests/arm_python.py --out "$ARM_HOME/here.json"; then
-        say "$PYTHON does not run tests/arm_python.py: it needs the package's requirements (make test makes .venv)"
-        exit 1
-    fi
-    local old='fp asimd evtstrm crc32 cpuid'
-    on cortex-a53 numpy "$old" EDGEMETA_KERNELS=numpy
-    on cortex-a72 neon "$old"
-    on cortex-a76 neon-dotprod "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm asimddp"
+    make_expected
+    site=$package:$site
+    on cortex-a53 "$OLD" EDGEMETA_KERNELS=numpy -- --against "$ARM_HOME/here.json" --kernels numpy
+    on cortex-a72 "$OLD" -- --against "$ARM_HOME/here.json" --kernels neon
+    on cortex-a76 "$NEW" -- --against "$ARM_HOME/here.json" --kernels neon-dotprod
+}
+
+part_wheels() {
+    local wheel suite
+    { have_compilers && need mmdebstrap=mmdebstrap; } || { cannot wheels "$missing"; return 0; }
+    make_expected
+    for wheel in "$@"; do
+        case $wheel in
+        *-cp311-cp311-*) suite=bookworm ;;
+        *-cp313-cp313-*) suite=trixie ;;
+        *) say "$(basename "$wheel") is not run: no Debian has that Python for ARM"; continue ;;
+        esac
+        make_root "$suite" || { cannot "$(basename "$wheel")" "$missing"; continue; }
+        site=$ARM_HOME/wheel-$version
+        rm -rf "$site"
+        make_site "$wheel[onnx,images]" || { cannot "$(basename "$wheel")" "$missing"; continue; }
+        on cortex-a72 "$OLD" -- --against "$ARM_HOME/here.json" --kernels neon
+        on cortex-a76 "$NEW" -- --against "$ARM_HOME/here.json" --kernels neon-dotprod
+    done
 }
 
 mkdir -p "$ARM_HOME"
 exec 9>"$ARM_HOME/lock"
 flock 9 # one run at a time
 [ $# -gt 0 ] || set -- core count python
-for part in "$@"; do
+while [ $# -gt 0 ]; do
+    part=$1
+    shift
     case $part in
     core | count | python) "part_$part" ;;
+    wheels) part_wheels "$@"; break ;;
     *) say "there is no part $part"; exit 2 ;;
     esac
 done
-say "done: $*"
+say 'done'

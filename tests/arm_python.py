@@ -1,7 +1,7 @@
 """The package on another machine: taught the shipped digits with the shipped bundle, asked, made to forget.
 
-    arm_python.py --out FILE                 here: what came out
-    arm_python.py --against FILE [--kernels NAME]   there: the same has to come out
+    arm_python.py --out FILE        here: what came out
+    arm_python.py --against FILE    there: the same has to come out
 
 Embeddings may differ by what another machine's float32 convolutions round differently; what they lead to may not.
 tests/arm.sh runs it under emulation.

@@ -143,18 +143,12 @@ static const struct {
     {"means", check_means},
     {"ridge", check_ridge},
     {"lda", check_lda},
-#ifdef HAVE_LEAVING
     {"means-left-out", check_means_left_out},
     {"ridge-left-out", check_ridge_left_out},
     {"lda-left-out", check_lda_left_out},
     {"ridge-lambda", check_ridge_lambda},
-#endif
-#ifdef HAVE_STATE
     {"state", check_state},
-#endif
-#ifdef HAVE_REGRESSION
     {"regression", check_regression},
-#endif
     {"image", check_image},
     {"headbin", check_headbin},
     {"journal-read", check_journal_read},
@@ -172,9 +166,7 @@ static void check_case(golden_run *run)
             golden_release(run);
             return;
         }
-#if defined(HAVE_LEAVING) && defined(HAVE_STATE) && defined(HAVE_REGRESSION)
     check(run, 0, "there is no such kind of case");
-#endif
 }
 
 /* Returns 0 where there is no such file, or it makes no sense. */

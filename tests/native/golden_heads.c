@@ -96,7 +96,6 @@ void check_lda(golden_run *run)
                              golden_memory(run, size), size, made.weights, made.bias), made);
 }
 
-#ifdef HAVE_LEAVING
 /* ---- leaving out ---------------------------------------------------------------------------------------------- */
 
 static void check_left_out(golden_run *run, int status, const double *scores)
@@ -148,8 +147,6 @@ void check_ridge_lambda(golden_run *run)
         check_near(run, &lambda, "lambda");
 }
 
-#endif
-#ifdef HAVE_STATE
 /* ---- states --------------------------------------------------------------------------------------------------- */
 
 static em_state *state_of(golden_run *run)
@@ -220,8 +217,6 @@ void check_state(golden_run *run)
         check(run, em_state_count(state, c) == (uint32_t)answer(run, "counts")->numbers[c], "counts");
 }
 
-#endif
-#ifdef HAVE_REGRESSION
 /* ---- regression ----------------------------------------------------------------------------------------------- */
 
 void check_regression(golden_run *run)
@@ -245,4 +240,3 @@ void check_regression(golden_run *run)
                                             (uint32_t)at->sizes[0], memory, size, std), EM_OK))
         check_near(run, std, "std");
 }
-#endif

@@ -45,6 +45,20 @@ struct em_ldl_kernels {
     void (*panel)(double *tiles, size_t count, const double *const *a, const double *b, size_t depth);
 };
 
+/* What the states need: rows of Q20, and weights that move. */
+struct em_state_kernels {
+    /* The largest size of n numbers, and the sum of their squares modulo 2^64. */
+    void (*measure)(const int32_t *q20, size_t n, uint32_t *largest, uint64_t *squares);
+    /* out[i] = q20[i] 2^-20 - factor less[i] */
+    void (*widen)(const int32_t *q20, double factor, const double *less, double *out, size_t n);
+    /* Four rows: out[r] = sum of rows[r][i] x[i], whole numbers below 2^53; y[i] += sum over r of a[r] rows[r][i]. */
+    void (*rows_dot)(const int32_t *const *rows, const int32_t *x, size_t n, double *out);
+    void (*rows_mix)(const double *a, const int32_t *const *rows, double *y, size_t n);
+    /* w += factor step; quick = scale w; returns the sum of w along. */
+    double (*move)(double factor, const double *step, double *w, double scale, float *quick, const double *along,
+                   size_t n);
+};
+
 /* One implementation an instruction set: kernels_*.c. Arrays need no alignment; lengths may be 0. */
 struct em_kernels {
     const char *name;
@@ -62,9 +76,6 @@ struct em_kernels {
                       size_t columns, size_t n, double *out, size_t stride);
     /* y[i] += sum over r < count of a[r] x[r * stride + i] */
     void (*mix64)(const double *a, const double *x, size_t stride, size_t count, double *y, size_t n);
-    /* Four rows of whole numbers: out[r] = sum of rows[r][i] x[i]; y[i] += sum over r of a[r] rows[r][i]. */
-    void (*dot4_q20)(const int32_t *const *rows, const double *x, size_t n, double *out);
-    void (*axpy4_q20)(const double *a, const int32_t *const *rows, double *y, size_t n);
     /* sum of the IEEE binary16 a[i] times b[i], and of the int8 a[i] times b[i] */
     float (*dot_f16)(const uint16_t *a, const float *b, size_t n);
     float (*dot_i8)(const int8_t *a, const float *b, size_t n);
@@ -72,6 +83,7 @@ struct em_kernels {
      * sums[32 k + 4 r + c] += sign a[r] b[4 k + c]. On the grid of Q20 that is exact. */
     void (*tiles)(double *sums, const double *a, const double *b, size_t count, double sign);
     const struct em_ldl_kernels *ldl;
+    const struct em_state_kernels *state;
 
     /* images: Pillow's weights in units of 2^-22, each split in two (EM_WEIGHTS), so that 16-bit products do */
     /* `rows` rows (1 to EM_ROWS) of `to` pixels of 3 or 1 bytes, each from a line: of each channel
@@ -104,8 +116,10 @@ uint32_t em_crc32(uint32_t start, const void *data, size_t size);
 
 /* Whether `count` embeddings are on the grid, and of norm at most 1 (a little more: rounding to the grid adds up): EM_OK or
  * EM_ERR_VALUE. */
-int em_check_q20(const int32_t *q20, uint32_t dim, uint32_t count);
+int em_check_q20(const em_kernels *kernels, const int32_t *q20, uint32_t dim, uint32_t count);
 
+/* em_statistics_add() or _remove() of what was checked. */
+void em_statistics_change(em_statistics *statistics, uint32_t of_class, const int32_t *q20, uint32_t count, int add);
 /* G in tiles of 8 rows and 4 columns, each row by row; row i of tiles is 2 (i + 1) of them. NULL without. */
 const double *em_statistics_tiles(const em_statistics *statistics);
 /* Sums of `count` examples of a class, the moment as upper triangle row by row; NULL where there is no G. */

@@ -5,6 +5,7 @@
 #include "image_avx2_pixels.h"
 #include "ldl_avx2.h"
 #include "numbers.h"
+#include "state_avx2.h"
 
 static inline float sum_ps(__m256 x)
 {
@@ -94,54 +95,6 @@ static void axpy64(double a, const double *x, double *y, size_t n)
     }
     for (; i < n; i++)
         y[i] += a * x[i];
-}
-
-static inline __m256d whole_pd(const int32_t *at)
-{
-    return _mm256_cvtepi32_pd(_mm_loadu_si128((const __m128i *)(const void *)at));
-}
-
-static void dot4_q20(const int32_t *const *rows, const double *x, size_t n, double *out)
-{
-    const int32_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
-    __m256d s0 = _mm256_setzero_pd(), s1 = s0, s2 = s0, s3 = s0, t0 = s0, t1 = s0, t2 = s0, t3 = s0;
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        __m256d low = _mm256_loadu_pd(x + i), high = _mm256_loadu_pd(x + i + 4);
-        s0 = _mm256_fmadd_pd(whole_pd(r0 + i), low, s0);
-        s1 = _mm256_fmadd_pd(whole_pd(r1 + i), low, s1);
-        s2 = _mm256_fmadd_pd(whole_pd(r2 + i), low, s2);
-        s3 = _mm256_fmadd_pd(whole_pd(r3 + i), low, s3);
-        t0 = _mm256_fmadd_pd(whole_pd(r0 + i + 4), high, t0);
-        t1 = _mm256_fmadd_pd(whole_pd(r1 + i + 4), high, t1);
-        t2 = _mm256_fmadd_pd(whole_pd(r2 + i + 4), high, t2);
-        t3 = _mm256_fmadd_pd(whole_pd(r3 + i + 4), high, t3);
-    }
-    s0 = _mm256_hadd_pd(_mm256_add_pd(s0, t0), _mm256_add_pd(s1, t1));
-    s2 = _mm256_hadd_pd(_mm256_add_pd(s2, t2), _mm256_add_pd(s3, t3));
-    _mm_storeu_pd(out, _mm_add_pd(_mm256_castpd256_pd128(s0), _mm256_extractf128_pd(s0, 1)));
-    _mm_storeu_pd(out + 2, _mm_add_pd(_mm256_castpd256_pd128(s2), _mm256_extractf128_pd(s2, 1)));
-    for (; i < n; i++) {
-        out[0] += r0[i] * x[i];
-        out[1] += r1[i] * x[i];
-        out[2] += r2[i] * x[i];
-        out[3] += r3[i] * x[i];
-    }
-}
-
-static void axpy4_q20(const double *a, const int32_t *const *rows, double *y, size_t n)
-{
-    const int32_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
-    __m256d a0 = _mm256_set1_pd(a[0]), a1 = _mm256_set1_pd(a[1]), a2 = _mm256_set1_pd(a[2]), a3 = _mm256_set1_pd(a[3]);
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        __m256d sum = _mm256_fmadd_pd(a0, whole_pd(r0 + i), _mm256_loadu_pd(y + i));
-        sum = _mm256_fmadd_pd(a1, whole_pd(r1 + i), sum);
-        sum = _mm256_fmadd_pd(a2, whole_pd(r2 + i), sum);
-        _mm256_storeu_pd(y + i, _mm256_fmadd_pd(a3, whole_pd(r3 + i), sum));
-    }
-    for (; i < n; i++)
-        y[i] += (a[0] * r0[i] + a[1] * r1[i]) + (a[2] * r2[i] + a[3] * r3[i]);
 }
 
 /* The first `count` (1 to 4) of four. */
@@ -283,6 +236,6 @@ static const struct em_pixel_kernels pixels_avx2 = {
 };
 
 const struct em_kernels em_kernels_avx2 = {
-    "avx2", dot, dot4, dot64, axpy64, product64, mix64, dot4_q20, axpy4_q20, dot_f16, dot_i8, tiles, &ldl_avx2, along_row_avx2,
+    "avx2", dot, dot4, dot64, axpy64, product64, mix64, dot_f16, dot_i8, tiles, &ldl_avx2, &state_avx2, along_row_avx2,
     along_column_avx2, &pixels_avx2,
 };

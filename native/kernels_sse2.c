@@ -5,6 +5,7 @@
 #include "image_sse2.h"
 #include "ldl.h"
 #include "numbers.h"
+#include "state_any.h"
 
 static inline float sum_ps(__m128 x)
 {
@@ -87,42 +88,6 @@ static void axpy64(double a, const double *x, double *y, size_t n)
         y[i] += a * x[i];
 }
 
-static inline __m128d whole_pd(const int32_t *at)
-{
-    return _mm_cvtepi32_pd(_mm_loadl_epi64((const __m128i *)(const void *)at));
-}
-
-static void dot4_q20(const int32_t *const *rows, const double *x, size_t n, double *out)
-{
-    __m128d s[4];
-    size_t i = 0;
-    for (size_t r = 0; r < 4; r++)
-        s[r] = _mm_setzero_pd();
-    for (; i + 2 <= n; i += 2) {
-        __m128d two = _mm_loadu_pd(x + i);
-        for (size_t r = 0; r < 4; r++)
-            s[r] = _mm_add_pd(s[r], _mm_mul_pd(whole_pd(rows[r] + i), two));
-    }
-    for (size_t r = 0; r < 4; r++)
-        out[r] = sum_pd(s[r]) + (i < n ? rows[r][i] * x[i] : 0.0);
-}
-
-static void axpy4_q20(const double *a, const int32_t *const *rows, double *y, size_t n)
-{
-    __m128d factor[4];
-    size_t i = 0;
-    for (size_t r = 0; r < 4; r++)
-        factor[r] = _mm_set1_pd(a[r]);
-    for (; i + 2 <= n; i += 2) {
-        __m128d sum = _mm_loadu_pd(y + i);
-        for (size_t r = 0; r < 4; r++)
-            sum = _mm_add_pd(sum, _mm_mul_pd(factor[r], whole_pd(rows[r] + i)));
-        _mm_storeu_pd(y + i, sum);
-    }
-    for (size_t r = 0; r < 4 && i < n; r++)
-        y[i] += a[r] * rows[r][i];
-}
-
 /* Two rows times four columns, of which b repeats the last where there are fewer; the second row may be the first again. */
 static void tile(double sign, const double *a0, const double *a1, size_t rows, const double *const *b, size_t columns,
                  size_t n, double *out, size_t stride)
@@ -200,6 +165,6 @@ static const struct em_pixel_kernels pixels_sse2 = {
 };
 
 const struct em_kernels em_kernels_sse2 = {
-    "sse2", dot, dot4, dot64, axpy64, product64, mix64, dot4_q20, axpy4_q20, any_dot_f16, any_dot_i8, tiles, &ldl_any, along_row_sse2,
+    "sse2", dot, dot4, dot64, axpy64, product64, mix64, any_dot_f16, any_dot_i8, tiles, &ldl_any, &state_any, along_row_sse2,
     along_column_sse2, &pixels_sse2,
 };

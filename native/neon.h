@@ -115,39 +115,6 @@ static inline void neon_axpy64(double a, const double *x, double *y, size_t n)
         y[i] += a * x[i];
 }
 
-static inline float64x2_t neon_whole(const int32_t *at)
-{
-    return vcvtq_f64_s64(vmovl_s32(vld1_s32(at)));
-}
-
-static inline void neon_dot4_q20(const int32_t *const *rows, const double *x, size_t n, double *out)
-{
-    float64x2_t s[4];
-    size_t i = 0;
-    for (size_t r = 0; r < 4; r++)
-        s[r] = vdupq_n_f64(0);
-    for (; i + 2 <= n; i += 2) {
-        float64x2_t two = vld1q_f64(x + i);
-        for (size_t r = 0; r < 4; r++)
-            s[r] = vfmaq_f64(s[r], neon_whole(rows[r] + i), two);
-    }
-    for (size_t r = 0; r < 4; r++)
-        out[r] = vaddvq_f64(s[r]) + (i < n ? rows[r][i] * x[i] : 0.0);
-}
-
-static inline void neon_axpy4_q20(const double *a, const int32_t *const *rows, double *y, size_t n)
-{
-    size_t i = 0;
-    for (; i + 2 <= n; i += 2) {
-        float64x2_t sum = vld1q_f64(y + i);
-        for (size_t r = 0; r < 4; r++)
-            sum = vfmaq_n_f64(sum, neon_whole(rows[r] + i), a[r]);
-        vst1q_f64(y + i, sum);
-    }
-    for (size_t r = 0; r < 4 && i < n; r++)
-        y[i] += a[r] * rows[r][i];
-}
-
 /* Four rows times four columns; a and b repeat the last where there are fewer. */
 static inline void neon_tile(double sign, const double *const *a, size_t rows, const double *const *b, size_t columns,
                              size_t n, double *out, size_t stride)
@@ -221,8 +188,6 @@ static inline void neon_tiles(double *sums, const double *a, const double *b, si
 #define neon_axpy64 any_axpy64
 #define neon_product64 any_product64
 #define neon_mix64 any_mix64
-#define neon_dot4_q20 any_dot4_q20
-#define neon_axpy4_q20 any_axpy4_q20
 #define neon_tiles any_tiles
 #endif
 

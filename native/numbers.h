@@ -63,27 +63,6 @@ static inline void any_axpy64(double a, const double *x, double *y, size_t n)
         y[i] += a * x[i];
 }
 
-static inline void any_dot4_q20(const int32_t *const *rows, const double *x, size_t n, double *out)
-{
-    for (size_t r = 0; r < 4; r++) {
-        double part[LANES] = {0}, rest = 0.0;
-        size_t i = 0;
-        for (; i + LANES <= n; i += LANES)
-            for (size_t k = 0; k < LANES; k++)
-                part[k] += rows[r][i + k] * x[i + k];
-        for (; i < n; i++)
-            rest += rows[r][i] * x[i];
-        out[r] = ((part[0] + part[4]) + (part[1] + part[5])) + ((part[2] + part[6]) + (part[3] + part[7])) + rest;
-    }
-}
-
-static inline void any_axpy4_q20(const double *a, const int32_t *const *rows, double *y, size_t n)
-{
-    const int32_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
-    for (size_t i = 0; i < n; i++)
-        y[i] += (a[0] * r0[i] + a[1] * r1[i]) + (a[2] * r2[i] + a[3] * r3[i]);
-}
-
 static inline void any_product64(double sign, const double *a, size_t stride_a, size_t rows, const double *b,
                                  size_t stride_b, size_t columns, size_t n, double *out, size_t stride)
 {

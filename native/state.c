@@ -98,7 +98,7 @@ static int check(const em_state *self, const uint32_t *of_class, const int32_t *
     for (uint32_t n = 0; n < count; n++)
         if (of_class[n] >= self->options.classes)
             return EM_ERR_NOT_FOUND;
-    return em_check_q20(q20, self->options.dim, count);
+    return em_check_q20(self->kernels, q20, self->options.dim, count);
 }
 
 int em_state_add(em_state *state, uint32_t of_class, const int32_t *q20)
@@ -143,7 +143,7 @@ int em_state_put_sums(em_state *self, uint32_t of_class, uint32_t count, const d
         return status;
     self->total += count;
     if (self->options.kind == EM_STATE_PRIMAL)
-        em_ridge_more(self, sum, 1.0);
+        self->kernels->axpy64(1.0, sum, self->whole, self->options.dim);
     return EM_OK;
 }
 
@@ -282,7 +282,7 @@ int em_state_predict_q20(const em_state *state, const int32_t *q20, float *score
         return EM_ERR_NULL;
     if (state->total == 0)
         return EM_ERR_STATE;
-    if (em_check_q20(q20, state->options.dim, 1) != EM_OK)
+    if (em_check_q20(state->kernels, q20, state->options.dim, 1) != EM_OK)
         return EM_ERR_VALUE;
     for (uint32_t c = 0; c < state->options.classes; c += 4) {
         uint32_t rows = state->options.classes - c < 4 ? state->options.classes - c : 4;

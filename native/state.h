@@ -52,9 +52,9 @@ struct em_state {
     /* ridge */
     double lambda;    /* of the options, or the smallest that float64 can tell from 0 */
     uint32_t changes; /* since the last fit */
-    double *weights;  /* (classes, dim), of targets that are one-hot whatever `balance` says; a bias follows from the mean */
+    double *weights;  /* (classes, dim), of targets that are one-hot whatever `balance` says */
+    double *biases;   /* (classes,) of these; they follow from the mean */
     double *whole;    /* (dim,): the sum of all examples, exact */
-    double *mean;     /* (dim,) */
     double *errors;   /* (classes,): of one example, what its target has beyond its prediction */
     double *factor;   /* dual: rows of L; primal: room for an upper triangle, too, as long as nothing is taught */
 
@@ -62,7 +62,8 @@ struct em_state {
     int32_t *held;      /* (examples, dim), each in its slot */
     uint32_t *slots;    /* (examples,): the slots by position; behind those that are taken the free ones */
     uint32_t *classes;  /* (examples,), by position */
-    double *origin;     /* (dim,): what the examples are taken from, so that their common mean costs no digits */
+    int32_t *origin;    /* (dim,): what the examples are taken from, so that their common mean costs no digits */
+    int32_t *off;       /* (dim,): one example from there */
     double *ones;       /* (examples,): (K + lambda I)^-1 1 */
     double *turns;      /* (2 examples,), for the moment */
 
@@ -81,18 +82,17 @@ void em_state_quicken(em_state *self, uint32_t of_class);
 
 /* What both kinds of ridge share: state_ridge.c. */
 void em_ridge_lay_out(em_state *self, em_walk *walk);
-/* One example into the statistics (sign 1) or out of them (-1); *before* that its errors, from z less the mean. */
-void em_ridge_count(em_state *self, uint32_t of_class, const int32_t *q20, int sign);
-void em_ridge_errors(em_state *self, uint32_t of_class, const double *off);
-/* Every class's weights += factor * its error * step; and what predict uses. */
-void em_ridge_move(em_state *self, double factor, const double *step);
-/* What predict uses, from weights, mean and counts. */
-void em_ridge_quicken(em_state *self);
 void em_ridge_clear(em_state *self);
-/* The sum of examples that were counted by now; the mean goes with it. */
-void em_ridge_more(em_state *self, const double *sum, double sign);
 /* The lambda of the options, for a system of that norm times size. */
 double em_ridge_lambda(const em_state *self, double size);
+/* One example into the statistics (sign 1) or out of them (-1). Writes over self->row. */
+void em_ridge_count(em_state *self, uint32_t of_class, const int32_t *q20, int sign);
+/* self->errors of one example, by what is there. Writes over self->row. */
+void em_ridge_errors(em_state *self, uint32_t of_class, const int32_t *q20);
+/* Every class's weights += factor * its error * step; and all that follows from them. */
+void em_ridge_move(em_state *self, double factor, const double *step);
+/* What follows from the weights. */
+void em_ridge_quicken(em_state *self);
 double em_ridge_row(const em_state *self, uint32_t of_class, double *row);
 
 #endif

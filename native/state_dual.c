@@ -22,7 +22,8 @@ static void lay_out(em_state *self, em_walk *walk)
     self->slots = em_walk_take(walk, room, sizeof(uint32_t));
     self->classes = em_walk_take(walk, room, sizeof(uint32_t));
     self->factor = em_walk_take(walk, em_times(room, room + 1u) / 2u, sizeof(double));
-    self->origin = em_walk_take(walk, dim, sizeof(double));
+    self->origin = em_walk_take(walk, dim, sizeof(int32_t));
+    self->off = em_walk_take(walk, dim, sizeof(int32_t));
     self->ones = em_walk_take(walk, room, sizeof(double));
     self->along = em_walk_take(walk, room, sizeof(double));
     self->turns = em_walk_take(walk, em_times(2, room), sizeof(double));
@@ -45,39 +46,51 @@ static const int32_t *example(const em_state *self, uint32_t position)
     return self->held + (size_t)self->slots[position] * self->options.dim;
 }
 
-/* Four examples from `position` on, and how many there are: the last is there again for those that are missing. */
-static uint32_t four(const em_state *self, uint32_t position, uint32_t end, const int32_t **rows)
+/* Four rows from `position` on, and how many there are: the first n examples, then two others. The last is there again for
+ * those that are missing. */
+static uint32_t four(const em_state *self, uint32_t position, uint32_t n, const int32_t *const *others, uint32_t end,
+                     const int32_t **rows)
 {
     uint32_t now = end - position < 4 ? end - position : 4;
-    for (uint32_t r = 0; r < 4; r++)
-        rows[r] = example(self, position + (r < now ? r : now - 1u));
+    for (uint32_t r = 0; r < 4; r++) {
+        uint32_t i = position + (r < now ? r : now - 1u);
+        rows[r] = i < n ? example(self, i) : others[i - n];
+    }
     return now;
 }
 
-/* out[i] = (z_i - r) (x - r) of the first n examples; off: x - r. Exact. */
-static void products(const em_state *self, uint32_t n, const double *off, double *out)
+/* out[i] = (z_i - r) (x - r) of the first n examples, exact; returns the square of x - r, which is left in self->off. Room
+ * for n + 2. */
+static double products(em_state *self, uint32_t n, const int32_t *q20, double *out)
 {
     uint32_t dim = self->options.dim;
-    double common = self->kernels->dot64(self->origin, off, dim), sums[4];
-    const int32_t *rows[4];
-    for (uint32_t i = 0; i < n; i += 4) {
-        uint32_t now = four(self, i, n, rows);
-        self->kernels->dot4_q20(rows, off, dim, sums);
-        for (uint32_t r = 0; r < now; r++)
-            out[i + r] = sums[r] * UNIT - common;
+    const int32_t *rows[4], *others[2] = {self->origin, self->off};
+    double sums[4], common;
+    for (uint32_t i = 0; i < dim; i++)
+        self->off[i] = q20[i] - self->origin[i];
+    for (uint32_t i = 0; i < n + 2u; i += 4) {
+        uint32_t now = four(self, i, n, others, n + 2u, rows);
+        self->kernels->state->rows_dot(rows, self->off, dim, sums);
+        memcpy(out + i, sums, now * sizeof *sums);
     }
+    common = out[n];
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = (out[i] - common) * (UNIT * UNIT);
+    return out[n + 1u] * (UNIT * UNIT);
 }
 
-/* out += sum of factor * a_i z_i. */
-static void mix(const em_state *self, uint32_t n, double factor, const double *a, double *out)
+/* out = sum of factor * a_i z_i, and x. */
+static void mix(const em_state *self, uint32_t n, double factor, const double *a, const int32_t *x, double *out)
 {
-    const int32_t *rows[4];
-    for (uint32_t i = 0; i < n; i += 4) {
+    const int32_t *rows[4], *others[1] = {x};
+    uint32_t end = n + (x != NULL);
+    memset(out, 0, self->options.dim * sizeof *out);
+    for (uint32_t i = 0; i < end; i += 4) {
         double some[4] = {0};
-        uint32_t now = four(self, i, n, rows);
+        uint32_t now = four(self, i, n, others, end, rows);
         for (uint32_t r = 0; r < now; r++)
-            some[r] = factor * a[i + r] * UNIT;
-        self->kernels->axpy4_q20(some, rows, out, self->options.dim);
+            some[r] = i + r < n ? factor * a[i + r] * UNIT : UNIT;
+        self->kernels->state->rows_mix(some, rows, out, self->options.dim);
     }
 }
 
@@ -117,13 +130,6 @@ static double append(em_state *self, uint32_t n, double square)
     return pivot;
 }
 
-/* off = x - r. */
-static void take_off(const em_state *self, const int32_t *q20, double *off)
-{
-    for (uint32_t i = 0; i < self->options.dim; i++)
-        off[i] = q20[i] * UNIT - self->origin[i];
-}
-
 static void keep(em_state *self, uint32_t of_class, const int32_t *q20)
 {
     uint32_t position = self->total;
@@ -136,8 +142,8 @@ static void keep(em_state *self, uint32_t of_class, const int32_t *q20)
 static void find_origin(em_state *self)
 {
     for (uint32_t i = 0; i < self->options.dim; i++) {
-        double q = self->mean[i] * EM_Q20;
-        self->origin[i] = (double)(int32_t)(q < 0.0 ? q - 0.5 : q + 0.5) * UNIT;
+        double q = self->total > 0 ? self->whole[i] / self->total * EM_Q20 : 0.0;
+        self->origin[i] = (int32_t)(q < 0.0 ? q - 0.5 : q + 0.5);
     }
 }
 
@@ -150,7 +156,7 @@ static void fit_class(em_state *self, uint32_t of_class, double all)
     forward(self, 0, self->total, self->along);
     backward(self, self->total, self->along);
     self->kernels->axpy64(-sum_of(self->along, self->total) / all, self->ones, self->along, self->total);
-    mix(self, self->total, 1.0, self->along, row);
+    mix(self, self->total, 1.0, self->along, NULL, row);
 }
 
 static void refit(em_state *self)
@@ -162,9 +168,9 @@ static void refit(em_state *self)
         self->slots[i] = i;
     find_origin(self);
     for (uint32_t i = 0; i < n; i++) {
-        take_off(self, example(self, i), self->step);
-        products(self, i, self->step, row_of(self, i));
-        append(self, i, self->kernels->dot64(self->step, self->step, dim));
+        double square = products(self, i, example(self, i), self->turns);
+        memcpy(row_of(self, i), self->turns, i * sizeof *self->turns);
+        append(self, i, square);
         self->ones[i] = 1.0;
     }
     forward(self, 0, n, self->ones);
@@ -181,24 +187,20 @@ static void refit(em_state *self)
 /* A fit from time to time keeps rounding from adding up; as seldom as this it costs less than the changes. */
 static int is_due(em_state *self)
 {
-    return self->changes++ >= 16u + self->total;
+    return self->changes++ >= 16u + self->total / 2u;
 }
 
 static void add(em_state *self, uint32_t of_class, const int32_t *q20)
 {
-    uint32_t n = self->total, dim = self->options.dim;
+    uint32_t n = self->total;
     double *v = self->along, *kappa = self->turns, square, pivot, bias, rest, last;
     if (n == 0 || is_due(self)) {
         keep(self, of_class, q20);
         refit(self);
         return;
     }
-    for (uint32_t i = 0; i < dim; i++)
-        self->step[i] = q20[i] * UNIT - self->mean[i];
-    em_ridge_errors(self, of_class, self->step);
-    take_off(self, q20, self->step);
-    square = self->kernels->dot64(self->step, self->step, dim);
-    products(self, n, self->step, kappa);
+    em_ridge_errors(self, of_class, q20);
+    square = products(self, n, q20, kappa);
     memcpy(row_of(self, n), kappa, n * sizeof *kappa);
     pivot = append(self, n, square);
     memcpy(v, row_of(self, n), n * sizeof *v);
@@ -212,15 +214,12 @@ static void add(em_state *self, uint32_t of_class, const int32_t *q20)
     }
     self->ones[n] = last;
     rest = square + self->lambda - self->kernels->dot64(kappa, v, n) - bias;
+    mix(self, n, -1.0, v, q20, self->step);
     keep(self, of_class, q20);
-    if (!(rest > 0.999 * self->lambda && pivot > 0.999 * self->lambda)) {
+    if (rest > 0.999 * self->lambda && pivot > 0.999 * self->lambda)
+        em_ridge_move(self, 1.0 / rest, self->step);
+    else
         refit(self);
-        return;
-    }
-    for (uint32_t i = 0; i < dim; i++)
-        self->step[i] = q20[i] * UNIT;
-    mix(self, n, -1.0, v, self->step);
-    em_ridge_move(self, 1.0 / rest, self->step);
 }
 
 /* L without row and column i: what the column had goes to the rows below by rotations. */
@@ -280,8 +279,7 @@ static double leave(em_state *self, uint32_t i)
         c[k] -= share * one;
         self->errors[self->classes[k]] += c[k];
     }
-    memset(self->step, 0, self->options.dim * sizeof *self->step);
-    mix(self, n, 1.0, c, self->step);
+    mix(self, n, 1.0, c, NULL, self->step);
     return -1.0 / c[i];
 }
 

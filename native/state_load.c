@@ -40,7 +40,7 @@ static int load_examples(em_state *self, em_journal *journal, int32_t *q20)
         if (status == EM_OK)
             status = em_journal_embedding(journal, i, q20);
         if (status >= EM_OK)
-            status = em_check_q20(q20, self->options.dim, 1);
+            status = em_check_q20(self->kernels, q20, self->options.dim, 1);
         if (status < EM_OK)
             return status;
         self->kind->put(self, live.of_class, q20);

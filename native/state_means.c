@@ -62,7 +62,7 @@ static void changed(em_state *self, uint32_t of_class)
 
 static void put(em_state *self, uint32_t of_class, const int32_t *q20)
 {
-    em_statistics_add(self->statistics, of_class, q20, 1);
+    em_statistics_change(self->statistics, of_class, q20, 1, 1);
     self->total++;
 }
 
@@ -74,9 +74,7 @@ static void add(em_state *self, uint32_t of_class, const int32_t *q20)
 
 static int take_back(em_state *self, uint32_t of_class, const int32_t *q20)
 {
-    int status = em_statistics_remove(self->statistics, of_class, q20, 1);
-    if (status != EM_OK)
-        return status;
+    em_statistics_change(self->statistics, of_class, q20, 1, 0);
     self->total--;
     changed(self, of_class);
     return EM_OK;

@@ -47,7 +47,7 @@ static void fill(em_state *self)
     double *r = self->step, *left = self->along, *to = self->factor, n = self->total;
     uint32_t dim = self->options.dim, tiles = tiles_of(dim);
     for (uint32_t i = 0; i < 4 * tiles; i++) {
-        double q = i < dim ? self->mean[i] * EM_Q20 : 0.0;
+        double q = i < dim ? self->whole[i] / n * EM_Q20 : 0.0;
         r[i] = (double)(int32_t)(q < 0.0 ? q - 0.5 : q + 0.5) * (1.0 / EM_Q20);
         left[i] = i < dim ? self->whole[i] - n * r[i] : 0.0;
     }
@@ -149,7 +149,7 @@ static void fit_class(em_state *self, uint32_t of_class)
     double count = em_statistics_count(self->statistics, of_class), *w = self->along;
     memset(w, 0, 4u * tiles_of(dim) * sizeof *w);
     for (uint32_t i = 0; i < dim; i++)
-        w[i] = sum[i] - count * self->mean[i];
+        w[i] = sum[i] - count / self->total * self->whole[i];
     forward(self, w);
     for (uint32_t i = 0; i < dim; i++)
         w[i] /= panel(self, i / 4u)[i % 4u * 5u];
@@ -232,9 +232,8 @@ static void learn(em_state *self, uint32_t of_class, const int32_t *q20, int sig
     uint32_t dim = self->options.dim;
     double n = self->total, *u = self->along;
     memset(u + dim, 0, (4u * tiles_of(dim) - dim) * sizeof *u);
-    for (uint32_t i = 0; i < dim; i++)
-        u[i] = q20[i] * (1.0 / EM_Q20) - self->mean[i];
-    em_ridge_errors(self, of_class, u);
+    self->kernels->state->widen(q20, n > 0.0 ? 1.0 / n : 0.0, self->whole, u, dim);
+    em_ridge_errors(self, of_class, q20);
     em_ridge_count(self, of_class, q20, sign);
     if (self->total == 0 || is_due(self) || !change(self, n / (sign > 0 ? n + 1.0 : 1.0 - n)))
         refit(self);

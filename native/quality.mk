@@ -8,15 +8,14 @@
 SANITIZER ?= gcc
 CLANG ?= clang
 FUZZ_SECONDS ?= 600
-PYTHON ?= $(firstword $(wildcard ../.venv/bin/python) python3)
+TESTER ?= $(firstword $(abspath $(wildcard ../.venv/bin/python)) python3)
 CHECKS = ../tests/native
 FUZZ = $(CHECKS)/fuzz
 TARGETS = bundle head journal reload
 INPUTS = $(wildcard $(FUZZ)/corpus/$(1)/*)
 # The tests of the core by way of the library in that folder; the golden program is run by itself.
-PYTEST = cd .. && OMP_NUM_THREADS=1 EDGEMETA_NATIVE_LIBRARY=$(abspath $(1))/libedgemeta.so $(2) $(abspath $(dir $(PYTHON)))/$(notdir \
-	$(PYTHON)) -m pytest -p no:cacheprovider tests/native --ignore tests/native/test_builds.py \
-	--ignore tests/native/test_golden.py
+PYTEST = cd .. && OMP_NUM_THREADS=1 EDGEMETA_NATIVE_LIBRARY=$(abspath $(1))/libedgemeta.so $(2) $(TESTER) -m pytest \
+	-p no:cacheprovider tests/native --ignore tests/native/test_builds.py --ignore tests/native/test_golden.py
 PROGRAM = $(CC) $(WARN) $(CFLAGS) $(filter %.c,$^) $(BUILD)/libedgemeta.a -o $@ -lm -pthread
 
 # ---- programs without Python ------------------------------------------------------------------------------------------
@@ -60,7 +59,9 @@ tidy: $(TIDY)
 
 $(TIDY): tidy-%:
 	clang-tidy --quiet --warnings-as-errors='*' $*.c -- $(MEANING) -Wno-error $(SET)
+tidy-kernels_sse2: SET = -msse2
 tidy-kernels_avx2: SET = -mavx2 -mfma -mf16c
+tidy-kernels_avx512: SET = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 
 # ---- coverage -----------------------------------------------------------------------------------------------------------
 
@@ -69,7 +70,7 @@ coverage:
 	rm -rf $(COVERED)
 	$(MAKE) CC=gcc BUILD=$(COVERED) CFLAGS="-O0 -g --coverage" all replays golden threads
 	$(call PYTEST,$(COVERED))
-	$(PYTHON) $(CHECKS)/coverage.py $(COVERED) --least 95
+	$(TESTER) $(CHECKS)/coverage.py $(COVERED) --least 95
 
 # ---- fuzzing ------------------------------------------------------------------------------------------------------------
 

@@ -218,6 +218,8 @@ int em_statistics_add_sums(em_statistics *statistics, uint32_t of_class, uint32_
                            const double *moment)
 {
     size_t dim = statistics->dim;
+    if (statistics->tiles != NULL && moment == NULL)
+        return EM_ERR_NULL;
     if (of_class >= statistics->classes)
         return EM_ERR_NOT_FOUND;
     if (count > UINT32_MAX - statistics->counts[of_class])

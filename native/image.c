@@ -18,6 +18,7 @@
 #define MAX_SIDE 65536u
 #define MAX_PIXELS 67108864u
 #define WEIGHT_ONE 4194304 /* 2^22 */
+#define PIECE 12u          /* weights that are made at once */
 #define FLOATS 768         /* of a table from byte to float, for three channels */
 
 /* Of the grey lines that a kernel takes at once, those longer than EM_SLACK need no copy but for the last one. Only
@@ -122,7 +123,7 @@ static void plan(struct fitting *f, uint32_t width, uint32_t height, int format,
     if (f->channels == 1 && f->lines_size < GREY_LINES)
         f->lines_size = GREY_LINES;
     f->row_size = em_aligned(3 * (size_t)to_width + EM_SLACK);
-    f->ring_rows = f->down.taps + (f->channels == 1 ? MOST_ROWS : EM_ROWS) - 1;
+    f->ring_rows = f->down.taps + 1 + (f->channels == 1 ? MOST_ROWS : EM_ROWS) - 1;
 }
 
 /* The next `count` things of `size` bytes; *at becomes SIZE_MAX where there is no such memory. */
@@ -145,7 +146,7 @@ static size_t place(struct fitting *f, uint8_t *memory)
     }
     f->lines = take(memory, &at, 1, f->lines_size);
     f->ring = take(memory, &at, f->ring_rows, f->row_size);
-    f->stack = take(memory, &at, (size_t)f->down.taps + 1, sizeof *f->stack);
+    f->stack = take(memory, &at, (size_t)f->down.taps + 2, sizeof *f->stack);
     f->row = take(memory, &at, 1, f->row_size);
     f->table = take(memory, &at, FLOATS, sizeof(float));
     return at;
@@ -164,37 +165,53 @@ size_t em_fit_size(uint32_t width, uint32_t height, int format, uint32_t to_widt
 
 /* ---- weights ---- */
 
-static double triangle(uint32_t x, double centre, double factor)
+/* Output i of an axis. All in float64 and in the order of Pillow, see _block in imaging.py. */
+struct triangle {
+    double centre, factor, total;
+};
+
+static double triangle_at(const struct triangle *triangle, uint32_t x)
 {
-    double distance = ((double)x - centre + 0.5) * factor;
-    if (distance < 0.0)
-        distance = -distance;
-    return distance < 1.0 ? 1.0 - distance : 0.0;
+    double distance = ((double)(int32_t)x - triangle->centre + 0.5) * triangle->factor;
+    double value = 1.0 - (distance > -distance ? distance : -distance);
+    return value > 0.0 ? value : 0.0;
 }
 
-/* See EM_WEIGHTS. All was zero before. */
-static void put_weight(int16_t *weights, uint32_t t, int32_t weight)
+static int32_t weight_at(const struct triangle *triangle, uint32_t x)
 {
-    int16_t *group = weights + 2 * (size_t)(t & ~3u), *pair = group + 4 + (t & 2u);
-    int32_t high = (weight + 32768) >> 16;
-    group[t & 3u] = (int16_t)(weight - high * 65536);
-    pair[0] = (int16_t)(pair[0] + high * (t & 1u ? 256 : 1));
-    pair[1] = pair[0];
+    return (int32_t)(triangle_at(triangle, x) / triangle->total * WEIGHT_ONE + 0.5);
 }
 
-/* Where the window of an output begins whose first weight is that of x. No window passes the end of the line, or an even one
- * by more than a pixel. */
-static uint32_t window_start(const struct axis *axis, uint32_t x)
+/* Four weights as EM_WEIGHTS says. */
+static void put_group(const int32_t *weights, int16_t *group)
 {
-    uint32_t last = axis->inputs + axis->even - axis->taps;
-    return (x < last ? x : last) & ~axis->even;
+    int32_t high[4];
+    for (int k = 0; k < 4; k++) {
+        high[k] = (weights[k] + 32768) >> 16;
+        group[k] = (int16_t)(weights[k] - high[k] * 65536);
+    }
+    group[4] = group[5] = (int16_t)(high[0] + 256 * high[1]);
+    group[6] = group[7] = (int16_t)(high[2] + 256 * high[3]);
 }
 
-static void put_in_window(const struct axis *axis, uint32_t i, uint32_t x, int32_t weight)
+/* The window of output i, whose first weight above 0 is that of input x. It does not pass the end of the line, or an even one
+ * by no more than a pixel. In pieces, whose loops a compiler makes vectors of. */
+static void put_window(const struct axis *axis, uint32_t i, uint32_t x, const struct triangle *triangle)
 {
-    uint32_t t = x - axis->starts[i];
-    if (t < axis->taps)
-        put_weight(axis->weights + i * EM_WEIGHTS(axis->taps), t, weight);
+    uint32_t last = axis->inputs + axis->even - axis->taps, start = (x < last ? x : last) & ~axis->even;
+    int16_t *groups = axis->weights + i * EM_WEIGHTS(axis->taps);
+    int32_t weights[PIECE];
+    axis->starts[i] = start;
+    for (uint32_t t = 0; t < axis->taps; t += PIECE) {
+        for (uint32_t k = 0; k < PIECE; k++)
+            weights[k] = weight_at(triangle, start + t + k);
+        for (uint32_t k = 0; k < PIECE && t + k < axis->taps; k += 4, groups += 8) {
+            for (uint32_t n = 0; n < 4; n++)
+                if (t + k + n >= axis->taps || start + t + k + n >= axis->inputs)
+                    weights[k + n] = 0;
+            put_group(weights + k, groups);
+        }
+    }
 }
 
 static int is_zero(const int16_t *weights, uint32_t t)
@@ -203,52 +220,53 @@ static int is_zero(const int16_t *weights, uint32_t t)
     return group[t & 3u] == 0 && ((uint32_t)group[4 + (t & 2u)] >> 8 * (t & 1u) & 255u) == 0;
 }
 
-/* Output i of an axis: float64 operations in the order of Pillow, see _block in imaging.py. twin: another axis with these
- * inputs and outputs, or NULL. */
-static void weigh_one(const struct axis *axis, const struct axis *twin, uint32_t i, double scale, double support)
+/* With a whole number of inputs an output, windows that no edge cuts are all alike, to the bit: that of output i is the one
+ * two before (where an even start is even again). 0: there is no such one. */
+static int weigh_alike(const struct axis *axis, uint32_t i, uint32_t scale)
 {
-    double centre = ((double)i + 0.5) * scale, factor = 1.0 / support, total = 0.0;
-    int32_t from = (int32_t)(centre - support + 0.5), past = (int32_t)(centre + support + 0.5);
-    uint32_t low = from < 0 ? 0 : (uint32_t)from;
-    uint32_t high = (uint32_t)past < axis->inputs ? (uint32_t)past : axis->inputs;
-    int any = 0;
-    for (uint32_t x = low; x < high; x++)
-        total += triangle(x, centre, factor);
-    if (total == 0.0)
-        total = 1.0;
-    for (uint32_t x = low; x < high; x++) {
-        int32_t weight = (int32_t)(triangle(x, centre, factor) / total * WEIGHT_ONE + 0.5);
-        if (weight == 0 && (any || x + 1 < high))
-            continue;
-        if (!any) {
-            axis->starts[i] = window_start(axis, x);
-            if (twin != NULL)
-                twin->starts[i] = window_start(twin, x);
-        }
-        any = 1;
-        put_in_window(axis, i, x, weight);
-        if (twin != NULL)
-            put_in_window(twin, i, x, weight);
-    }
+    uint32_t margin = 2 * scale + 1, start; /* more than half a window */
+    size_t size = EM_WEIGHTS(axis->taps);
+    if (axis->inputs != axis->outputs * scale || i < 5 || (uint64_t)i * scale + margin > axis->inputs)
+        return 0;
+    start = axis->starts[i - 2] + 2 * scale;
+    if (start + axis->taps > axis->inputs)
+        return 0;
+    axis->starts[i] = start;
+    memcpy(axis->weights + i * size, axis->weights + (i - 2) * size, size * sizeof *axis->weights);
+    return 1;
 }
 
-static void weigh(const struct axis *axis, const struct axis *twin)
+static void weigh_one(const struct axis *axis, uint32_t i, double scale, double support)
+{
+    struct triangle triangle = {((double)i + 0.5) * scale, 1.0 / support, 0.0};
+    int32_t from = (int32_t)(triangle.centre - support + 0.5), past = (int32_t)(triangle.centre + support + 0.5);
+    uint32_t low = from < 0 ? 0 : (uint32_t)from;
+    uint32_t high = (uint32_t)past < axis->inputs ? (uint32_t)past : axis->inputs;
+    for (uint32_t x = low; x < high; x++)
+        triangle.total += triangle_at(&triangle, x);
+    if (triangle.total == 0.0)
+        triangle.total = 1.0;
+    while (low + 1 < high && weight_at(&triangle, low) == 0)
+        low++;
+    put_window(axis, i, low, &triangle);
+}
+
+static void weigh(const struct axis *axis)
 {
     double scale = (double)axis->inputs / (double)axis->outputs, support = scale > 1.0 ? scale : 1.0;
-    memset(axis->weights, 0, axis->outputs * EM_WEIGHTS(axis->taps) * sizeof *axis->weights);
-    if (twin != NULL)
-        memset(twin->weights, 0, twin->outputs * EM_WEIGHTS(twin->taps) * sizeof *twin->weights);
     for (uint32_t i = 0; i < axis->outputs; i++)
-        weigh_one(axis, twin, i, scale, support);
+        if (!weigh_alike(axis, i, axis->inputs / axis->outputs))
+            weigh_one(axis, i, scale, support);
 }
 
 static void weigh_both(struct fitting *f)
 {
-    int same = f->down.inputs == f->across.inputs && f->down.outputs == f->across.outputs;
     if (f->across.taps > 1)
-        weigh(&f->across, same ? &f->down : NULL);
-    if (f->down.taps > 1 && !same)
-        weigh(&f->down, NULL);
+        weigh(&f->across);
+    if (f->down.taps > 1 && f->down.inputs == f->across.inputs && f->down.outputs == f->across.outputs)
+        f->down = f->across;
+    else if (f->down.taps > 1)
+        weigh(&f->down);
 }
 
 /* ---- lines of the crop ---- */
@@ -371,8 +389,8 @@ static void sum_rows(const struct fitting *f, uint32_t y, uint32_t first, uint8_
     }
     while (taps > 1 && is_zero(weights, taps - 1)) /* most windows are one narrower than the widest */
         taps--;
-    for (uint32_t t = 0; t < taps; t++)
-        f->stack[t] = ring_row(f, first + t);
+    for (uint32_t t = 0, at = first % f->ring_rows; t < taps; t++, at = at + 1 < f->ring_rows ? at + 1 : 0)
+        f->stack[t] = f->ring + at * f->row_size;
     f->stack[taps] = f->stack[taps - 1];
     f->kernels->along_column(f->stack, taps, weights, length, out);
 }
@@ -408,7 +426,7 @@ static void run(struct fitting *f, uint8_t *bytes, float *floats)
         uint32_t first = f->down.taps > 1 ? f->down.starts[y] : f->down.inputs > 1 ? y : 0;
         if (next < first)
             next = first;
-        while (next < first + f->down.taps)
+        while (next < first + f->down.taps && next < f->down.inputs)
             next += fill_ring(f, next);
         sum_rows(f, y, first, straight ? bytes + y * length : f->row);
         if (floats != NULL)

@@ -28,7 +28,7 @@
 #define GREY_LINES ((size_t)EM_GREY_ROWS * 2 * EM_SLACK)
 #else
 #define MOST_ROWS EM_ROWS
-#define GREY_LINES 0
+#define GREY_LINES 1
 #endif
 
 /* One direction of the resizing. Output i is a sum of the inputs starts[i] to starts[i] + taps - 1. */
@@ -334,8 +334,8 @@ static uint32_t fill_by_grey(const struct fitting *f, uint32_t y)
 /* fill_ring() for kernels that take RGBA whose alpha is 255, as that of most cameras. 0: this has another. */
 static uint32_t fill_by_opaque(const struct fitting *f, uint32_t y, uint32_t count)
 {
-    const uint8_t *lines[EM_ROWS];
-    uint8_t *rows[EM_ROWS], *copy = f->lines;
+    const uint8_t *lines[EM_ROWS] = {NULL};
+    uint8_t *rows[EM_ROWS] = {NULL}, *copy = f->lines;
     for (uint32_t r = 0; r < count; r++) {
         lines[r] = line_in_place(f, (size_t)f->top + y + r, copy);
         rows[r] = ring_row(f, y + r);

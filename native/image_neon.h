@@ -4,7 +4,6 @@
 #ifndef EDGEMETA_IMAGE_NEON_H
 #define EDGEMETA_IMAGE_NEON_H
 
-#include "image_pixels.h"
 #include "internal.h"
 
 #include <arm_neon.h>
@@ -163,9 +162,5 @@ static void along_column_neon(const uint8_t *const *lines, uint32_t taps, const 
         memcpy(out + j, last, n - j);
     }
 }
-
-static const struct em_pixel_kernels pixels_neon = {
-    any_from_rgba, any_from_nv12, any_from_yuyv, any_from_grey, any_from_bgr, NULL, NULL,
-};
 
 #endif

@@ -5,6 +5,7 @@
 #include <arm_neon.h>
 
 #include "image_neon.h"
+#include "image_neon_pixels.h"
 #include "numbers.h"
 
 #if defined(__aarch64__)

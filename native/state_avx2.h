@@ -47,11 +47,12 @@ static void avx2_widen(const int32_t *q20, double factor, const double *less, do
     any_widen(q20 + i, factor, less + i, out + i, n - i);
 }
 
-/* Products of the numbers at even places, and, from one further on, of those at odd places. */
+/* Products of the numbers at even places, and of those at odd places, moved there. */
 static inline __m256i avx2_step(__m256i sum, const int32_t *row, __m256i even, __m256i odd)
 {
-    sum = _mm256_add_epi64(sum, _mm256_mul_epi32(avx2_ints(row), even));
-    return _mm256_add_epi64(sum, _mm256_mul_epi32(avx2_ints(row + 1), odd));
+    __m256i z = avx2_ints(row);
+    sum = _mm256_add_epi64(sum, _mm256_mul_epi32(z, even));
+    return _mm256_add_epi64(sum, _mm256_mul_epi32(_mm256_shuffle_epi32(z, 0xF5), odd));
 }
 
 static inline double avx2_whole(__m256i sum)
@@ -67,8 +68,8 @@ static void avx2_rows_dot(const int32_t *const *rows, const int32_t *x, size_t n
     __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
     double rest[4];
     size_t i = 0;
-    for (; i + 9 <= n; i += 8) {
-        __m256i even = avx2_ints(x + i), odd = avx2_ints(x + i + 1);
+    for (; i + 8 <= n; i += 8) {
+        __m256i even = avx2_ints(x + i), odd = _mm256_shuffle_epi32(even, 0xF5);
         s0 = avx2_step(s0, r0 + i, even, odd);
         s1 = avx2_step(s1, r1 + i, even, odd);
         s2 = avx2_step(s2, r2 + i, even, odd);

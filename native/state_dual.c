@@ -85,9 +85,9 @@ static void mix(const em_state *self, uint32_t n, double factor, const double *a
     const int32_t *rows[4], *others[1] = {x};
     uint32_t end = n + (x != NULL);
     memset(out, 0, self->options.dim * sizeof *out);
-    for (uint32_t i = 0; i < end; i += 4) {
+    for (uint32_t i = (end + 3u) / 4u * 4u; i > 0;) { /* backwards: the last examples are in the cache still */
         double some[4] = {0};
-        uint32_t now = four(self, i, n, others, end, rows);
+        uint32_t now = four(self, i -= 4, n, others, end, rows);
         for (uint32_t r = 0; r < now; r++)
             some[r] = i + r < n ? factor * a[i + r] * UNIT : UNIT;
         self->kernels->state->rows_mix(some, rows, out, self->options.dim);

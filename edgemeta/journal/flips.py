@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from . import format as fmt
 from .header import HEADER_SIZE, Header
-from .scan import Scan, Window, read_frame, read_payload
+from .scan import Scan, Window, read_frame, read_payload, skip, voids
 from .store import Store
 
 # Longer bodies are not searched: half a second in Python.
@@ -44,8 +44,8 @@ def mend_transaction(store: Store, header: Header, start: int, number: int | Non
 
 def mend_records(store: Store, header: Header) -> list[Flip]:
     """Correct, in `store`, every record that has one bit wrong."""
-    flips, offset = [], HEADER_SIZE
-    while offset < store.size():
+    flips, offset, torn = [], HEADER_SIZE, voids(store, header)
+    while (offset := skip(torn, offset)) < store.size():
         window = Window(store, store.size())
         frame = read_frame(window, offset, header.seed)
         if frame is not None and read_payload(window, offset, frame) is not None:

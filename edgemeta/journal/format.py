@@ -27,7 +27,7 @@ SKIPPABLE = 1
 EXAMPLE, TOMBSTONE, SEAL, IDENTITY, COMMIT = 1, 2, 3, 4, 5
 TYPE_NAMES = {1: "example", 2: "tombstone", 3: "seal", 4: "identity", 5: "commit"}
 
-COMMIT_COMPACTION, COMMIT_MERGE = 1, 2
+COMMIT_COMPACTION, COMMIT_MERGE, COMMIT_RESUMES = 1, 2, 4
 
 _FRAME = struct.Struct("<4sHHI")
 _U32 = struct.Struct("<I")
@@ -37,7 +37,7 @@ _TOMBSTONE = struct.Struct("<16sQQ")
 _SEAL = struct.Struct("<IIHxxIQ")
 _IDENTITY = struct.Struct("<16s16sI4x")
 _COMMIT = struct.Struct("<QQQQIIII")
-COMMIT_SIZE = _COMMIT.size
+COMMIT_SIZE, IDENTITY_SIZE = _COMMIT.size, _IDENTITY.size
 
 EXAMPLE_HAS_GROUP = 1
 SEAL_HAS_MOMENT = 1

@@ -21,7 +21,7 @@ from .header import HEADER_SIZE, Header, Nonsense
 from .ids import ExampleId, Range, RangeSet, new_uuid
 from .lost import recover_header
 from .opening import refused
-from .scan import Item, Window, payload_at, read_frame, read_payload, understand
+from .scan import Item, Window, payload_at, read_frame, read_payload, skip, understand, voids
 from .store import FileStore, MemoryStore, Store, sync_folder
 
 _BLOCK = 4096
@@ -151,11 +151,12 @@ def _readable(file: FileStore) -> tuple[Store, bool]:
 
 def _records(store: Store, header: Header) -> Iterator[_Found]:
     """Every record, by search; a frame with damaged payload is told too. Raises JournalVersionError."""
-    window, offset = Window(store, store.size()), HEADER_SIZE
+    window, offset, torn = Window(store, store.size()), HEADER_SIZE, voids(store, header)
     while (offset := window.find(fmt.RECORD_MAGIC, offset)) < window.limit:
-        frame = read_frame(window, offset, header.seed)
+        behind = skip(torn, offset)
+        frame = None if behind > offset else read_frame(window, offset, header.seed)
         if frame is None:
-            offset += 8
+            offset = max(behind, offset + 8)
             continue
         found, end = read_payload(window, offset, frame), offset + fmt.record_size(frame.length)
         item: Item | bool = False
@@ -163,13 +164,15 @@ def _records(store: Store, header: Header) -> Iterator[_Found]:
             with contextlib.suppress(Nonsense):
                 item = understand(store, header, frame, found[0], offset)
         yield _Found(frame.kind, offset, end, 0 if found is None else found[1], item)
-        offset = end
+        # The length of a damaged record is right, but a torn one was never written to its end.
+        offset = end if found is not None else min([end, *(start for start, _ in torn if start > offset)])
 
 
 def _survey(store: Store, header: Header) -> tuple[list[_Found], list[tuple[int, int, int]]]:
     """The whole records, and what lies between: (start, end, kind), kind 0 where not even the frame is whole."""
-    found, damage, at = [], [], HEADER_SIZE
+    found, damage, at, torn = [], [], HEADER_SIZE, voids(store, header)
     for record in _records(store, header):
+        at = skip(torn, at)
         if record.offset > at:
             damage.append((at, record.offset, 0))
         if record.item is False:

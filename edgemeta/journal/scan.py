@@ -22,6 +22,8 @@ from .ids import Range
 from .store import Store
 
 CHUNK = 1 << 18
+# A transaction that goes on behind torn bytes is no longer than this.
+LONGEST_RESUMPTION = 1 << 13
 
 Item = ExampleHead | Range | Seal | Identity | Commit | None
 
@@ -171,51 +173,97 @@ class SealReader(NamedTuple):
             raise damaged(self.store, seal.offset, str(error)) from None
 
 
+def read_transaction(store: Store, window: Window, header: Header, start: int) -> Transaction | None:
+    """The transaction at `start`, or None where no whole one is; its number is not looked at."""
+    records: list[Record] = []
+    offset = start
+    checksum = header.seed
+    while (record := read_record(store, window, header, offset)) is not None:
+        offset = record.end
+        if isinstance(record.item, Commit):
+            whole = (record.item.start, record.item.records, record.item.checksum) == (start, len(records), checksum)
+            return Transaction(start, offset, tuple(records), record.item) if whole else None
+        records.append(record)
+        checksum = fmt.chain(checksum, record.crc)
+    return None
+
+
+def resumptions(store: Store, window: Window, header: Header, offset: int) -> Iterator[Transaction]:
+    """Transactions at or after `offset` that go on behind torn bytes: `commit.synced` says where these begin."""
+    while (offset := window.find(fmt.RECORD_MAGIC, offset)) < window.limit:
+        frame = read_frame(window, offset, header.seed)
+        if frame is not None and (frame.kind, frame.length) == (fmt.IDENTITY, fmt.IDENTITY_SIZE):
+            near = Window(store, min(window.limit, offset + LONGEST_RESUMPTION), LONGEST_RESUMPTION)
+            found = read_transaction(store, near, header, offset)
+            if found is not None and found.commit.flags & fmt.COMMIT_RESUMES:
+                yield found
+        offset += 8
+
+
+def voids(store: Store, header: Header) -> list[tuple[int, int]]:
+    """Where torn bytes were left behind which a writer went on: (start, end), in order."""
+    found = resumptions(store, Window(store, store.size()), header, HEADER_SIZE)
+    return sorted((each.commit.synced, each.start) for each in found if HEADER_SIZE <= each.commit.synced < each.start)
+
+
+def skip(torn: list[tuple[int, int]], offset: int) -> int:
+    """`offset`, or the end of the torn bytes it lies in."""
+    for start, end in torn:
+        if start <= offset < end:
+            offset = end
+    return offset
+
+
 class Scan:
-    """Iterates over the committed transactions from `start` on. Afterwards `end` is the end of the last one."""
+    """Iterates over the committed transactions from `start` on. Afterwards `end` is the end of the last one.
+
+    Torn bytes that could not be cut off, behind which the writer went on, are passed over.
+    """
 
     def __init__(self, store: Store, header: Header, start: int, limit: int, number: int | None = None) -> None:
         self.store, self.header, self.end, self.number = store, header, start, number
         self.window = Window(store, limit)
 
     def __iter__(self) -> Iterator[Transaction]:
-        seed, records, offset, checksum = self.header.seed, [], self.end, self.header.seed
-        while True:
-            record = read_record(self.store, self.window, self.header, offset)
-            if record is None:
-                return
-            offset = record.end
-            if not isinstance(record.item, Commit):
-                records.append(record)
-                checksum = fmt.chain(checksum, record.crc)
-                continue
-            if not self._fits(record.item, len(records), checksum):
-                return
-            transaction = Transaction(self.end, offset, tuple(records), record.item)
-            self.end, self.number = offset, record.item.number
-            records, checksum = [], seed
-            yield transaction
+        while (found := self._next() or self._resumed()) is not None:
+            self.end, self.number = found.end, found.commit.number
+            yield found
 
-    def _fits(self, commit: Commit, records: int, checksum: int) -> bool:
-        expected = commit.number if self.number is None else self.number + 1
-        return commit[:1] + commit[3:5] + commit[6:] == (expected, self.end, records, checksum)
+    def _next(self) -> Transaction | None:
+        found = read_transaction(self.store, self.window, self.header, self.end)
+        return found if found is not None and self._follows(found.commit) else None
+
+    def _resumed(self) -> Transaction | None:
+        if self.end < self.header.base:
+            return None
+        for found in resumptions(self.store, self.window, self.header, self.end + 8):
+            if self._follows(found.commit) and found.commit.synced == self.end:
+                return found
+        return None
+
+    def _follows(self, commit: Commit) -> bool:
+        return self.number is None or commit.number == self.number + 1
 
     def tail(self) -> Tail:
-        """What lies from `end` on. Linear: a frame's length is trusted, its bytes are stepped over."""
+        """What lies from `end` on. Linear: of what lies inside a damaged record only commits are looked at."""
         records, commits, durable, offset, seed = 0, 0, self.header.base, self.end, self.header.seed
-        last = offset
+        last = damaged_to = offset
         while (offset := self.window.find(fmt.RECORD_MAGIC, offset)) < self.window.limit:
             frame = read_frame(self.window, offset, seed)
             if frame is None:
                 offset += 8
                 continue
-            found = read_payload(self.window, offset, frame)
-            if found is not None:
-                records, last = records + 1, offset + fmt.record_size(frame.length)
-                if frame.kind == fmt.COMMIT and frame.length == fmt.COMMIT_SIZE:
-                    commits += 1
-                    durable = max(durable, fmt.decode_commit(found[0]).synced)
-            offset += fmt.record_size(frame.length)
+            end = offset + fmt.record_size(frame.length)
+            is_commit = (frame.kind, frame.length) == (fmt.COMMIT, fmt.COMMIT_SIZE)
+            found = read_payload(self.window, offset, frame) if is_commit or offset >= damaged_to else None
+            if found is None:
+                damaged_to = max(damaged_to, end)
+                offset += 8
+                continue
+            records, last, offset = records + 1, end, end
+            if is_commit:
+                commits += 1
+                durable = max(durable, fmt.decode_commit(found[0]).synced)
         return Tail(records, commits, durable, self.window.limit - last)
 
 

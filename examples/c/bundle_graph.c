@@ -1,10 +1,10 @@
-/* bundle_graph.c - the graph in a bundle: which member it is says manifest.json, whose JSON has one form only (SPEC.md):
- * sorted keys, no spaces, and in "variants" a list of flat objects. */
+/* bundle_graph.c - the graph in a bundle. Which member it is says manifest.json, whose JSON has one form only
+ * (SPEC.md): sorted keys, no spaces, and in "variants" a list of flat objects. */
 #include "bundle_graph.h"
 
 #include <string.h>
 
-/* ---- the archive --------------------------------------------------------------------------------------------------- */
+/* ---- the archive ------------------------------------------------------------------------------------------------ */
 
 static uint32_t load(const uint8_t *at, int bytes)
 {
@@ -45,7 +45,7 @@ static const uint8_t *find_member(const uint8_t *bundle, size_t size, const char
     return NULL;
 }
 
-/* ---- the manifest -------------------------------------------------------------------------------------------------- */
+/* ---- the manifest ----------------------------------------------------------------------------------------------- */
 
 typedef struct text {
     const char *at, *end;
@@ -61,7 +61,7 @@ static int takes(text *in, const char *word)
     return 1;
 }
 
-/* The string that begins here; 0 where none does, or it has escapes, which names here need not. out: NULL to skip it. */
+/* The string that begins here; 0 where none does, or it has escapes: names here need none. out: NULL to skip it. */
 static int take_string(text *in, char *out, size_t room)
 {
     size_t size = 0;

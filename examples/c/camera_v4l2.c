@@ -174,7 +174,9 @@ static int take_newest(camera *self)
         if (give_back(self) < 0)
             return -1;
         self->held = (int)buffer.index;
-        size_t rows = self->format.pixelformat == V4L2_PIX_FMT_NV12 ? self->format.height * 3u / 2 : self->format.height;
+        size_t rows = self->format.height;
+        if (self->format.pixelformat == V4L2_PIX_FMT_NV12)
+            rows = rows * 3 / 2;
         if ((buffer.flags & V4L2_BUF_FLAG_ERROR) || buffer.bytesused < rows * self->format.bytesperline)
             if (give_back(self) < 0) /* a frame with a hole */
                 return -1;

@@ -113,7 +113,8 @@ const float *graph_run(graph *self)
 {
     const char *const in[] = {self->found.input}, *const out[] = {self->found.output};
     const OrtValue *const input[] = {self->input};
-    return went(self, self->api->Run(self->session, NULL, in, input, 1, out, 1, &self->output)) ? self->embedding : NULL;
+    OrtStatus *status = self->api->Run(self->session, NULL, in, input, 1, out, 1, &self->output);
+    return went(self, status) ? self->embedding : NULL;
 }
 
 #else
@@ -121,8 +122,8 @@ const float *graph_run(graph *self)
 graph *graph_open(const learner *from)
 {
     (void)from;
-    complain("this was built without ONNX Runtime, so it takes embeddings only (--text -). With its header: apt install "
-             "libonnxruntime-dev, or make ORT_HOME=... (a folder with include/ and lib/)");
+    complain("this was built without ONNX Runtime, so it takes embeddings only (--text -). Build it with: apt install "
+             "libonnxruntime-dev; or: make ORT_HOME=... (a folder with include/ and lib/)");
     return NULL;
 }
 

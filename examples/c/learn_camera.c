@@ -2,8 +2,8 @@
  *
  *     learn_camera glyphs.edgemeta signs.learned --labels stop,go
  *
- * Each frame is fitted to the graph's input, runs through it, is normalised, and is learned (keys 1 to 9) or named. What
- * was learned is in the journal, on the disk, when the line about it is printed. See --help. */
+ * Each frame is fitted to the graph's input, runs through it, is normalised, and is learned (keys 1 to 9) or named.
+ * What was learned is in the journal, on the disk, when the line about it is printed. See --help. */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
 #include <math.h>
@@ -58,7 +58,7 @@ typedef struct program {
     float *raw;
 } program;
 
-/* ---- options ------------------------------------------------------------------------------------------------------ */
+/* ---- options ---------------------------------------------------------------------------------------------------- */
 
 static int usage(const char *what, const char *about)
 {
@@ -136,7 +136,7 @@ static int read_options(program *self, int count, char **words)
     return *rest == '\0' ? 0 : usage("--keys has one that does nothing: ", rest);
 }
 
-/* ---- keys and labels ----------------------------------------------------------------------------------------------- */
+/* ---- keys and labels -------------------------------------------------------------------------------------------- */
 
 /* --labels, one after another. */
 static int take_names(program *self)
@@ -158,8 +158,8 @@ static int is_digit(const char *label)
     return label[0] >= '1' && label[0] <= '9' && label[1] == '\0';
 }
 
-/* What the journal knows, on keys: "1" to "9" on their own, others on those that are free, in order; then the digits that
- * are left name themselves. */
+/* What the journal knows, on keys: "1" to "9" on their own, others on those that are free, in order; then the digits
+ * that are left name themselves. */
 static void take_known(program *self)
 {
     const em_journal *journal = self->learner.journal;
@@ -201,7 +201,7 @@ static void greet(const program *self)
     printf(", u undo, f forget, c compact, s save, q quit\n");
 }
 
-/* ---- one key ------------------------------------------------------------------------------------------------------- */
+/* ---- one key ---------------------------------------------------------------------------------------------------- */
 
 /* A line that stays; on a terminal it takes the place of the prediction. */
 static void begin_line(const program *self)
@@ -239,8 +239,8 @@ static int do_save(program *self, int compact)
     if (status < 0)
         return status;
     begin_line(self);
-    printf("%s: %u examples, %llu bytes\n", compact ? "compacted" : "saved", (unsigned)em_state_total(self->learner.state),
-           (unsigned long long)em_journal_bytes(self->learner.journal));
+    printf("%s: %u examples, %llu bytes\n", compact ? "compacted" : "saved",
+           (unsigned)em_state_total(self->learner.state), (unsigned long long)em_journal_bytes(self->learner.journal));
     return 0;
 }
 
@@ -261,7 +261,7 @@ static int next_key(program *self)
     return status < 0 ? -1 : stop ? 0 : key;
 }
 
-/* ---- one frame ----------------------------------------------------------------------------------------------------- */
+/* ---- one frame -------------------------------------------------------------------------------------------------- */
 
 /* The image to the graph's pixels; scratch memory grows with the images. */
 static int fit(program *self, const em_image *image)
@@ -357,7 +357,7 @@ static int run(program *self)
     return 0;
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------------------- */
+/* ---- all of it -------------------------------------------------------------------------------------------------- */
 
 static void on_signal(int number)
 {

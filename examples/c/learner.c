@@ -1,4 +1,4 @@
-/* learner.c - a bundle, a journal and a state together. The journal comes first: what it did not take was not learned. */
+/* learner.c - a bundle, a journal and a state together. The journal comes first: what it refused is not learned. */
 #define _POSIX_C_SOURCE 200809L
 #include "learner.h"
 
@@ -22,7 +22,7 @@ static void *aligned(size_t size)
     return memory;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening ---------------------------------------------------------------------------------------------------- */
 
 static int map_bundle(learner *self)
 {
@@ -91,7 +91,7 @@ static int choose_state(learner *self)
         return EM_ERR_VALUE;
     }
     kind->balance = self->head.balance;
-    /* From examples while there are fewer than dimensions, and above that from sums, whose size is the same for any number. */
+    /* From examples where there are fewer than dimensions, else from sums, whose size is the same for any number. */
     kind->kind = self->options.examples < kind->dim ? EM_STATE_DUAL : EM_STATE_PRIMAL;
     kind->examples = kind->kind == EM_STATE_DUAL ? self->options.examples : 0;
     return EM_OK;
@@ -190,7 +190,7 @@ void learner_close(learner *self)
     memset(self, 0, sizeof *self);
 }
 
-/* ---- learning ----------------------------------------------------------------------------------------------------- */
+/* ---- learning --------------------------------------------------------------------------------------------------- */
 
 int learner_take(learner *self, const float *raw)
 {

@@ -38,7 +38,7 @@ void source_close(source *self)
     memset(self, 0, sizeof *self);
 }
 
-/* ---- PPM and PGM: binary, one after another ----------------------------------------------------------------------- */
+/* ---- PPM and PGM: binary, one after another --------------------------------------------------------------------- */
 
 /* The next number of a header, behind spaces and comments; negative where there is none. */
 static long read_number(FILE *file)
@@ -66,7 +66,7 @@ static int read_header(source *self, em_image *out)
     kind = getc(self->file);
     long width = read_number(self->file), height = read_number(self->file), most = read_number(self->file);
     if (first != 'P' || (kind != '5' && kind != '6') || width < 1 || height < 1 || most != 255) {
-        complain("%s: it is no binary PPM or PGM with 255 levels (a header of P6 or P5, width, height, 255)", self->name);
+        complain("%s: it is no binary PPM or PGM with 255 levels (P6 or P5, width, height, 255)", self->name);
         return -1;
     }
     if (width > LARGEST || height > LARGEST) {
@@ -109,7 +109,7 @@ int source_image(source *self, em_image *out)
     return 1;
 }
 
-/* ---- embeddings --------------------------------------------------------------------------------------------------- */
+/* ---- embeddings ------------------------------------------------------------------------------------------------- */
 
 /* The next word of a line, at most 63 characters; 0 at the end of the line, or of the file. */
 static int read_word(FILE *file, char word[64])
@@ -135,7 +135,7 @@ static int read_line(source *self, float *out)
         double value = strtod(word, &end);
         if (*end != '\0' || count == self->dim) {
             complain("%s: line %lu: %s", self->name, self->line,
-                     *end != '\0' ? "there is something that is no number" : "more numbers than the bundle's embeddings have");
+                     *end != '\0' ? "there is something that is no number" : "more numbers than an embedding has here");
             return -1;
         }
         out[count++] = (float)value;

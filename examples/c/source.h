@@ -30,7 +30,7 @@ typedef struct source {
 int source_open(source *self, int kind, const char *name, uint32_t dim, uint32_t width, uint32_t height);
 void source_close(source *self);
 
-/* The next image, which stays until the next call; the next embedding, (dim,). 1, 0 at the end, negative on an error. */
+/* The next image, which stays until the next call; the next embedding, (dim,). 1; 0 at the end; negative: an error. */
 int source_image(source *self, em_image *out);
 int source_embedding(source *self, float *out);
 

@@ -1,6 +1,6 @@
 /* fake_camera.c - a V4L2 camera for tests, by LD_PRELOAD: its device is a file of raw frames, named by FAKE_CAMERA as
- * FORMAT:WIDTHxHEIGHT:STRIDE (FORMAT: YUYV or NV12). Between two frames it says once that there is none yet, and every third
- * is marked as broken, and is. */
+ * FORMAT:WIDTHxHEIGHT:STRIDE (FORMAT: YUYV or NV12). Between two frames it says once that there is none yet, and every
+ * third is marked as broken, and is. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -36,7 +36,8 @@ static void set_up(int fd)
 static int dequeue(struct v4l2_buffer *buffer)
 {
     int index = fake.queued[fake.first];
-    if (++fake.calls % 2 == 0 || fake.count == 0 || read(fake.fd, fake.memory[index], fake.size) != (ssize_t)fake.size) {
+    if (++fake.calls % 2 == 0 || fake.count == 0 ||
+        read(fake.fd, fake.memory[index], fake.size) != (ssize_t)fake.size) {
         errno = EAGAIN;
         return -1;
     }

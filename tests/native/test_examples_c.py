@@ -185,16 +185,36 @@ def test_nothing_to_undo_or_to_forget_is_no_error(tmp_path):
     ]
 
 
-def test_ridge_from_the_examples_is_pythons(tmp_path):
-    path, ridge = tmp_path / "j", ["--head", "ridge", "--lambda", "0.2", "--examples", "12"]
+@pytest.mark.parametrize("room", [[], ["--examples", "12"]], ids=["from sums", "from examples"])
+def test_ridge_is_pythons(room, tmp_path):
+    path, ridge = tmp_path / "j", ["--head", "ridge", "--lambda", "0.2", *room]
     lines = say(GLYPHS, path, "--floats", "-", *ridge, "--keys", "123123123", given=floats())
     with Learner("glyphs", path, head=make_head("ridge", lambda_=0.2)) as learner:
         assert named(lines[9:]) == [p.label for p in learner.predict_many(raw()[9:])]
+
+
+def test_what_there_is_no_room_for_is_not_learned(tmp_path):
+    path, ridge = tmp_path / "j", ["--head", "ridge", "--lambda", "0.2", "--examples", "3"]
     done = start(build(), GLYPHS, path, "--floats", "-", *ridge, "--keys", "1111", given=floats())
     assert done.returncode == 2 and b"--examples" in done.stderr
-    assert done.stdout.splitlines()[-1] == b"frame 3: learned 1, example 6"
-    with Learner("glyphs", path) as learner:
-        assert learner.counts["1"] == 6  # what was refused is not in the journal
+    assert done.stdout.splitlines()[-1] == b"frame 3: learned 1, example 3"
+    assert len(everything(path)) == 3
+
+
+def test_sealed_examples_are_known_and_forgotten(tmp_path):
+    path = tmp_path / "j"
+    with Learner("glyphs", path, head="euclidean", budget=4) as learner:
+        for i, row in enumerate(raw()[:12]):
+            learner.learn(row, NAMES[i % 3])
+        assert learner.journal.seals
+        expected = [p.label for p in learner.predict_many(raw()[12:])]
+    assert named(say(GLYPHS, path, "--floats", "-", given=floats(slice(12, None)))) == expected
+    labels = ["--labels", ",".join(NAMES)]
+    lines = say(GLYPHS, path, "--floats", "-", *labels, "--keys", "1f...", given=floats(slice(12, 16)))
+    assert lines[1] == "forgot one, 5 examples" and "one" not in named(lines[2:])
+    with Learner("glyphs", path, head="euclidean") as learner:
+        assert learner.counts == {"three": 4, "two": 4}
+        assert named(lines[2:]) == [p.label for p in learner.predict_many(raw()[13:16])]
 
 
 def test_an_interrupt_loses_nothing_that_was_acknowledged(tmp_path):
@@ -235,7 +255,7 @@ WRONG = {
     "no bundle": (["{no}", "{j}"], b"", b"No such file"),
     "a damaged bundle": (["{damaged}", "{j}"], b"", b"damaged"),
     "no folder": (["{glyphs}", "{no}/j"], b"", b"no such file or folder"),
-    "no journal": (["{glyphs}", "{glyphs}"], b"", b"edgemeta repair"),
+    "no journal": (["{glyphs}", "{damaged}"], b"", b"edgemeta repair"),
     "of another bundle": (["{glyphs}", "{other}"], b"", b"another bundle"),
     "few numbers": (
         ["{glyphs}", "{j}", "--text", "-"],
@@ -243,7 +263,7 @@ WRONG = {
         b"line 1: 3 numbers; the bundle's embeddings have 432",
     ),
     "no number": (["{glyphs}", "{j}", "--text", "-"], b"\n1 2 three\n", b"line 2: there is something"),
-    "many numbers": (["{glyphs}", "{j}", "--text", "-"], b"1 " * 433, b"more numbers"),
+    "many numbers": (["{glyphs}", "{j}", "--text", "-"], b"1 " * 433, b"more numbers than"),
     "a cut embedding": (["{glyphs}", "{j}", "--floats", "-"], b"1234", b"ends within an embedding"),
     "images without a graph": (["{glyphs}", "{j}", "--ppm", "-"], b"", b"ONNX Runtime"),
     "a head of Python's": (["{glyphs}", "{j}", "--head", "lda"], b"", b"say --head euclidean"),

@@ -41,7 +41,7 @@ static const struct {
     void (*handlers[15])(void);
 } vectors __attribute__((section(".vectors"), used)) = {stack_end, {start, failed, failed, failed, failed, failed}};
 
-/* ---- semihosting ---------------------------------------------------------------------------------------------------- */
+/* ---- semihosting ------------------------------------------------------------------------------------------------ */
 
 static uint32_t call_host(uint32_t operation, const void *argument)
 {
@@ -76,7 +76,7 @@ void finish(int status)
     }
 }
 
-/* ---- the four functions of a C library that compilers and the core call ---------------------------------------------- */
+/* ---- the four functions of a C library that compilers and the core call ----------------------------------------- */
 
 void *memcpy(void *restrict to, const void *restrict from, size_t size);
 void *memmove(void *to, const void *from, size_t size);

@@ -1,7 +1,7 @@
 /* learn_digits.c - a Cortex-M without an operating system learns digits, names others, forgets, and checks itself.
  *
- * All memory is static. Class means, and ridge from at most EXAMPLES examples. What it says is compared with what NumPy's
- * heads say of the same digits (digits.h), and what it forgets must leave no trace. */
+ * All memory is static. Class means, and ridge from at most EXAMPLES examples. What it says is compared with what
+ * NumPy's heads say of the same digits (digits.h), and what it forgets must leave no trace. */
 #include "board.h"
 #include "digits.h"
 #include "edgemeta.h"

@@ -26,6 +26,7 @@ FLAGS = ["-std=c99", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "
 SETS = {
     "kernels_sse2": ("86", ["-msse2"]),
     "kernels_avx2": ("86", ["-mavx2", "-mfma", "-mf16c"]),
+    "kernels_avx512": ("86", ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c"]),
     "kernels_neon": ("a", []),
     "kernels_neon_dotprod": ("aarch64", ["-march=armv8.2-a+dotprod"]),
 }

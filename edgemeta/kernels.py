@@ -4,8 +4,8 @@ NumPy is the reference. The core (`native/`, as `edgemeta._native`) gives the sa
 embeddings to the bit, weights to 1e-9, scores in float32. What is not there, and what the core refuses, is left to the
 reference, which knows how to say what is wrong: functions here return None then.
 
-The environment variable EDGEMETA_KERNELS names one of "numpy", "portable", "sse2", "avx2", "neon" and "neon-dotprod";
-without it the fastest of the machine is taken.
+The environment variable EDGEMETA_KERNELS names one of "numpy", "portable", "sse2", "avx2", "avx512", "neon" and
+"neon-dotprod"; without it the fastest of the machine is taken.
 """
 
 from __future__ import annotations

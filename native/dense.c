@@ -15,7 +15,7 @@
 
 #define NARROW 8  /* columns that are solved at once */
 #define WIDE 48   /* rows and columns of a product that stay in the second cache */
-#define LONG 640u /* numbers of a row that stay in the first */
+#define LONG 320u /* numbers of a row that stay in the first */
 
 static size_t least(size_t a, size_t b)
 {

@@ -60,8 +60,8 @@ EM_API const char *em_status_name(int status);
 
 typedef struct em_kernels em_kernels;
 
-/* The kernels of that name ("portable", "sse2", "avx2", "neon", "neon-dotprod"); NULL where this build or this machine has none
- * such. With name NULL: those that the environment variable EDGEMETA_KERNELS names (hosted builds only), else the
+/* The kernels of that name ("portable", "sse2", "avx2", "avx512", "neon", "neon-dotprod"); NULL where this build or this
+ * machine has none such. With name NULL: those that the environment variable EDGEMETA_KERNELS names (hosted builds only), else the
  * fastest of the machine. The answer is constant and never to be freed. */
 EM_API const em_kernels *em_kernels_find(const char *name);
 EM_API const char *em_kernels_name(const em_kernels *kernels);
@@ -180,7 +180,13 @@ typedef struct em_journal_limits {
 enum em_journal_mode {
     EM_JOURNAL_READ = 0,  /* nothing is written; sees what is there when it opens, or reloads */
     EM_JOURNAL_WRITE = 1, /* every call is durable when it returns */
-    EM_JOURNAL_LAZY = 2   /* em_journal_sync() makes it durable; each session has ids of its own */
+    EM_JOURNAL_LAZY = 2,  /* em_journal_sync() makes it durable; each session has ids of its own */
+    /* As EM_JOURNAL_WRITE, on raw flash (SPEC.md, "Raw flash"). `size` gives the size of the region, in which what was
+     * never written reads 0xFF; `append` gets whole blocks at multiples of the block; `truncate` is not called and may be
+     * NULL. After a cut of power the torn bytes stay, and writing goes on behind them. A write that fails can only be
+     * taken back by opening again (EM_ERR_STATE until then). EM_ERR_FULL: no room in the region; compact. `replace`
+     * writes to another region, which from then on is the one that is read. */
+    EM_JOURNAL_FLASH = 3
 };
 
 #define EM_ANY_TARGETS UINT32_MAX
@@ -190,6 +196,7 @@ typedef struct em_journal_options {
     uint32_t dim;                /* 0: any, which makes no new journal */
     int mode;                    /* em_journal_mode */
     uint32_t targets;            /* numbers in the target of every example, 0: none, EM_ANY_TARGETS */
+    uint32_t block;              /* EM_JOURNAL_FLASH: bytes programmed at once, a power of two, 8 to 4,096; else 0 */
 } em_journal_options;
 
 typedef struct em_journal em_journal;

@@ -103,6 +103,7 @@ extern const struct em_kernels em_kernels_portable;
 #if defined(__x86_64__) || defined(__i386__)
 extern const struct em_kernels em_kernels_sse2;
 extern const struct em_kernels em_kernels_avx2;
+extern const struct em_kernels em_kernels_avx512;
 #endif
 #if defined(__aarch64__) || (defined(__arm__) && defined(__ARM_NEON))
 extern const struct em_kernels em_kernels_neon;
@@ -119,7 +120,7 @@ uint32_t em_crc32(uint32_t start, const void *data, size_t size);
 int em_check_q20(const em_kernels *kernels, const int32_t *q20, uint32_t dim, uint32_t count);
 
 /* em_statistics_add() or _remove() of what was checked. */
-void em_statistics_change(em_statistics *statistics, uint32_t of_class, const int32_t *q20, uint32_t count, int add);
+void em_statistics_change(em_statistics *self, uint32_t of_class, const int32_t *q20, uint32_t count, int add);
 /* G in tiles of 8 rows and 4 columns, each row by row; row i of tiles is 2 (i + 1) of them. NULL without. */
 const double *em_statistics_tiles(const em_statistics *statistics);
 /* Sums of `count` examples of a class, the moment as upper triangle row by row; NULL where there is no G. */

@@ -24,6 +24,15 @@ static int has_avx2(void)
     return (kept & 6u) == 6u && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
 }
 
+static int has_avx512(void)
+{
+    unsigned a, b, c, d, kept, parts = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+    if (!has_avx2())
+        return 0;
+    __asm__ volatile("xgetbv" : "=a"(kept), "=d"(d) : "c"(0));
+    return (kept & 0xE6u) == 0xE6u && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & parts) == parts;
+}
+
 static int has_sse2(void)
 {
     unsigned a, b, c, d;
@@ -54,8 +63,10 @@ static const struct em_kernels *number(int i, int *more)
     switch (i) {
 #if defined(__x86_64__) || defined(__i386__)
     case 0:
-        return has_avx2() ? &em_kernels_avx2 : NULL;
+        return has_avx512() ? &em_kernels_avx512 : NULL;
     case 1:
+        return has_avx2() ? &em_kernels_avx2 : NULL;
+    case 2:
         return has_sse2() ? &em_kernels_sse2 : NULL;
 #elif defined(__aarch64__)
     case 0:
@@ -66,10 +77,10 @@ static const struct em_kernels *number(int i, int *more)
     case 0:
         return &em_kernels_neon;
 #endif
-    case 2:
+    case 3:
         return &em_kernels_portable;
     default:
-        *more = i < 2;
+        *more = i < 3;
         return NULL;
     }
 }

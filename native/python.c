@@ -590,7 +590,7 @@ static PyType_Spec moment_spec = {
 /* The names of the kernels that this machine has, the slowest first. */
 static PyObject *names_of(void)
 {
-    static const char *const known[] = {"portable", "sse2", "avx2", "neon", "neon-dotprod"};
+    static const char *const known[] = {"portable", "sse2", "avx2", "avx512", "neon", "neon-dotprod"};
     PyObject *names = PyList_New(0), *tuple;
     for (size_t i = 0; names != NULL && i < sizeof known / sizeof *known; i++) {
         PyObject *name = em_kernels_find(known[i]) == NULL ? NULL : PyUnicode_FromString(known[i]);

@@ -197,7 +197,7 @@ static int check_file(golden_run *run, const char *folder, const char *name)
 
 int main(int count, char **arguments)
 {
-    static const char *const names[] = {"portable", "sse2", "avx2", "neon", "neon-dotprod"};
+    static const char *const names[] = {"portable", "sse2", "avx2", "avx512", "neon", "neon-dotprod"};
     unsigned long failures = 0;
     if (count != 2 && count != 3) {
         fprintf(stderr, "golden FOLDER [SCRATCH]\n");

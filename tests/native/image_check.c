@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const NAMES[] = {"sse2", "avx2", "neon", "neon-dotprod"};
+static const char *const NAMES[] = {"sse2", "avx2", "avx512", "neon", "neon-dotprod"};
 enum { KERNELS = sizeof NAMES / sizeof NAMES[0] };
 
 /* One image, all that it is fitted to, and answers. */

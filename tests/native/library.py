@@ -41,7 +41,7 @@ def _build() -> str:
 @cache
 def kernel_names() -> tuple[str, ...]:
     """Every instruction set that this machine has."""
-    names = ("portable", "sse2", "avx2", "neon", "neon-dotprod")
+    names = ("portable", "sse2", "avx2", "avx512", "neon", "neon-dotprod")
     return tuple(name for name in names if load().em_kernels_find(name.encode()))
 
 

@@ -14,7 +14,7 @@ from edgemeta.heads.ridge import Ridge
 from edgemeta.normalisation import Q20, Normalisation, to_float
 from edgemeta.statistics import Statistics
 
-KERNELS = ("portable", "sse2", "avx2", "neon", "neon-dotprod")
+KERNELS = ("portable", "sse2", "avx2", "avx512", "neon", "neon-dotprod")
 
 
 @pytest.fixture(params=KERNELS)

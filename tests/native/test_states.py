@@ -13,7 +13,7 @@ from edgemeta.heads import Facts, make_head
 from edgemeta.normalisation import Q20, to_float
 
 RIDGE = ("dual", "primal")
-KERNELS = ("portable", "sse2", "avx2", "neon", "neon-dotprod")
+KERNELS = ("portable", "sse2", "avx2", "avx512", "neon", "neon-dotprod")
 
 
 @pytest.fixture(params=KERNELS)

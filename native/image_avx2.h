@@ -44,13 +44,6 @@ static inline __m256i avx2_bytes(__m256i low, __m256i next, __m256i high)
     return _mm256_srli_epi16(_mm256_add_epi16(both, high), 6);
 }
 
-static inline void avx2_store_two(uint8_t *first, uint8_t *second, __m128i x)
-{
-    uint32_t one = (uint32_t)_mm_cvtsi128_si32(x), two = (uint32_t)_mm_extract_epi32(x, 1);
-    memcpy(first, &one, sizeof one);
-    memcpy(second, &two, sizeof two);
-}
-
 /* The pixels of one load, sixteen bytes, and what each two rows of four have summed up. */
 typedef struct avx2_rows {
     __m256i x, y;
@@ -91,41 +84,57 @@ EM_INLINE __m256i avx2_one_pixel(char at)
                                                      -1, -1, -1, -1));
 }
 
-/* Pixels of 3 bytes, or of 4, of which the last is not used: then the answer is 0 if it is not always 255. A load has five
- * pixels of 3 bytes: the fifth is taken with the fourth where it is the last. */
+/* One output of four rows, 16 bits a number: rows a and c, b and d. Pixels of `size` bytes, 3 or 4; what the fourth ones have
+ * in common stays in *all. A load has five pixels of 3 bytes: the fifth is taken with the fourth where it is the last. */
+EM_INLINE __m256i avx2_colour(const uint8_t *const *lines, int size, size_t at, uint32_t taps, const int16_t *group,
+                              const __m256i orders[3], __m256i *all)
+{
+    const __m256i zero = _mm256_setzero_si256(), half = _mm256_set1_epi32(1 << 21);
+    avx2_rows rows = {zero, zero, half, half, zero};
+    for (uint32_t left = taps; left > 0; at += 4 * (size_t)size, group += 8) {
+        if (size == 4 && left == 1 && !avx2_is_some(group))
+            break;
+        rows.x = avx2_load_rows(lines[0] + at, lines[1] + at);
+        rows.y = avx2_load_rows(lines[2] + at, lines[3] + at);
+        if (size == 4)
+            *all = _mm256_and_si256(*all, _mm256_and_si256(rows.x, rows.y));
+        avx2_pair(&rows, orders[0], group);
+        if (left > 2)
+            avx2_pair(&rows, orders[1], group + 2);
+        if (size == 3 && left == 5) {
+            if (avx2_is_some(group + 8))
+                avx2_pair(&rows, orders[2], group + 8);
+            break;
+        }
+        left = left < 4 ? 0 : left - 4;
+    }
+    return avx2_bytes(rows.low_x, rows.low_y, rows.high);
+}
+
+/* Two outputs at a time, and the last one twice where their number is odd. A store has two bytes more, which the next one
+ * overwrites. Returns 0 if pixels have 4 bytes and the fourth is not always 255. */
 EM_INLINE int avx2_colour_rows(const uint8_t *const *lines, int size, uint32_t to, const uint32_t *starts,
                                uint32_t taps, const int16_t *weights, uint8_t *const *out)
 {
-    const __m256i first = avx2_two_pixels(0, size), second = avx2_two_pixels(2 * size, size);
-    const __m256i fifth = avx2_one_pixel(12), opaque = _mm256_set1_epi32(-16777216); /* 0xFF000000 */
-    const uint8_t *a = lines[0], *b = lines[1], *c = lines[2], *d = lines[3];
-    uint8_t *out_a = out[0], *out_b = out[1], *out_c = out[2], *out_d = out[3];
-    const __m256i zero = _mm256_setzero_si256(), half = _mm256_set1_epi32(1 << 21);
+    const __m256i orders[3] = {avx2_two_pixels(0, size), avx2_two_pixels(2 * size, size), avx2_one_pixel(12)};
+    const __m256i close = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 1, 2, 8, 9, 10, -1, -1, 4, 5, 6, 12, 13, 14, -1, -1));
+    const __m256i opaque = _mm256_set1_epi32(-16777216); /* 0xFF000000 */
+    const uint8_t *const from[4] = {lines[0], lines[1], lines[2], lines[3]};
+    uint8_t *a = out[0], *b = out[1], *c = out[2], *d = out[3];
     __m256i all = opaque;
-    for (size_t i = 0; i < to; i++, weights += EM_WEIGHTS(taps)) {
-        avx2_rows rows = {zero, zero, half, half, zero};
-        const int16_t *group = weights;
-        size_t at = (size_t)size * starts[i];
-        for (uint32_t left = taps; left > 0; at += 4 * (size_t)size, group += 8) {
-            rows.x = avx2_load_rows(a + at, b + at);
-            rows.y = avx2_load_rows(c + at, d + at);
-            if (size == 4)
-                all = _mm256_and_si256(all, _mm256_and_si256(rows.x, rows.y));
-            avx2_pair(&rows, first, group);
-            if (left > 2)
-                avx2_pair(&rows, second, group + 2);
-            if (size == 3 && left == 5) {
-                if (avx2_is_some(group + 8))
-                    avx2_pair(&rows, fifth, group + 8);
-                break;
-            }
-            left = left < 4 ? 0 : left - 4;
-        }
-        __m256i four = avx2_bytes(rows.low_x, rows.low_y, rows.high); /* a and c, b and d */
-        four = _mm256_packus_epi16(four, four);
-        /* Four bytes each: the next pixel overwrites the fourth. */
-        avx2_store_two(out_a + 3 * i, out_c + 3 * i, _mm256_castsi256_si128(four));
-        avx2_store_two(out_b + 3 * i, out_d + 3 * i, _mm256_extracti128_si256(four, 1));
+    for (size_t i = 0; i < to; i += 2, weights += 2 * EM_WEIGHTS(taps)) {
+        size_t next = i + 1 < to ? 1 : 0;
+        __m256i one = avx2_colour(from, size, (size_t)size * starts[i], taps, weights, orders, &all);
+        __m256i two = avx2_colour(from, size, (size_t)size * starts[i + next], taps, weights + next * EM_WEIGHTS(taps),
+                                  orders, &all);
+        __m256i both = _mm256_shuffle_epi8(_mm256_packus_epi16(one, two), close);
+        __m128 low = _mm_castsi128_ps(_mm256_castsi256_si128(both));
+        __m128 high = _mm_castsi128_ps(_mm256_extracti128_si256(both, 1));
+        _mm_storel_pi((__m64 *)(void *)(a + 3 * i), low);
+        _mm_storeh_pi((__m64 *)(void *)(c + 3 * i), low);
+        _mm_storel_pi((__m64 *)(void *)(b + 3 * i), high);
+        _mm_storeh_pi((__m64 *)(void *)(d + 3 * i), high);
     }
     return _mm256_testc_si256(all, opaque);
 }

@@ -90,7 +90,7 @@ static inline void avx2_store_pixels(const __m256i x[3], uint8_t *to)
 
 /* (42 Y + part) / 256 + Y + whole, rounded down, limited to a byte. y: pixels 0 to 7 and 8 to 15 of each lane, 42 Y as well;
  * a number of part and whole is for two pixels. */
-static inline __m256i avx2_colour(const __m256i y[2], const __m256i y42[2], __m256i part, __m256i whole)
+static inline __m256i avx2_yuv_colour(const __m256i y[2], const __m256i y42[2], __m256i part, __m256i whole)
 {
     __m256i first = _mm256_srai_epi16(_mm256_add_epi16(y42[0], _mm256_unpacklo_epi16(part, part)), 8);
     __m256i second = _mm256_srai_epi16(_mm256_add_epi16(y42[1], _mm256_unpackhi_epi16(part, part)), 8);
@@ -109,12 +109,12 @@ static inline void avx2_yuv32(const __m256i y[2], __m256i uv, uint8_t *to)
     __m256i y42[2] = {_mm256_mullo_epi16(y[0], _mm256_set1_epi16(42)), _mm256_mullo_epi16(y[1], _mm256_set1_epi16(42))};
     __m256i part, red, green, blue, out[3];
     part = _mm256_add_epi16(_mm256_mullo_epi16(e, _mm256_set1_epi16(153)), rest);
-    red = avx2_colour(y, y42, part, _mm256_add_epi16(black, e));
+    red = avx2_yuv_colour(y, y42, part, _mm256_add_epi16(black, e));
     part = _mm256_sub_epi16(_mm256_mullo_epi16(e, _mm256_set1_epi16(48)),
                             _mm256_mullo_epi16(d, _mm256_set1_epi16(100)));
-    green = avx2_colour(y, y42, _mm256_add_epi16(part, rest), _mm256_sub_epi16(black, e));
+    green = avx2_yuv_colour(y, y42, _mm256_add_epi16(part, rest), _mm256_sub_epi16(black, e));
     part = _mm256_add_epi16(_mm256_slli_epi16(d, 2), rest);
-    blue = avx2_colour(y, y42, part, _mm256_add_epi16(black, _mm256_add_epi16(d, d)));
+    blue = avx2_yuv_colour(y, y42, part, _mm256_add_epi16(black, _mm256_add_epi16(d, d)));
     avx2_interleave(red, green, blue, out);
     avx2_store_pixels(out, to);
 }

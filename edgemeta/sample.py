@@ -200,7 +200,7 @@ def cells_of(facts: Facts) -> NDArray[np.int64]:
 
 def weigh(y: NDArray[np.int64], cell: NDArray[np.int64]) -> Floats:
     """Each class alike, and in it each cell: weights (N,) that sum to 1."""
-    own = np.empty(int(cell.max()) + 1, dtype=np.int64)
+    own = np.empty(int(cell.max()) + 1, dtype=np.intp)
     own[cell] = y  # the class of each cell
     cells = np.bincount(own)  # how many each class has
     weights: Floats = 1.0 / (np.count_nonzero(cells) * cells[y] * np.bincount(cell)[cell])

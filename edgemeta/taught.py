@@ -85,7 +85,8 @@ class Taught:
         cells = np.array(list(self._sketch.cells().values()), dtype=np.int64)
         labels = self._with_prior({self.journal.live[i].label for i in ids})
         z, y = self._read(ids, {label: i for i, label in enumerate(labels)})
-        groups, counts, sums = self._groups_of(ids), np.bincount(y, minlength=len(labels)), self._zeros(len(labels))
+        groups, sums = self._groups_of(ids), self._zeros(len(labels))
+        counts = np.bincount(y.astype(np.intp), minlength=len(labels))  # which takes no int64 on machines of 32 bits
         np.add.at(sums, y, z)
         facts = Facts(
             tuple(labels),

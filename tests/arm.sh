@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # arm.sh - the core and the package on emulated ARM, of the class of a Raspberry Pi or a Jetson. On x86-64 Debian.
 #
-#   tests/arm.sh [-i] [-s] [-u] [PART ...]       PART: core, count, python; all three where none is named
+#   tests/arm.sh [-i] [-s] [-u] [PART ...]       PART: core, count, python, python7; all where none is named
 #
 #   core     the golden vectors in C: Cortex-A53, A72, A76, and Cortex-A7 (ARMv7 with NEON); the neon-dotprod kernels have to
 #            run on the A76 and not to be offered by the others
 #   count    instructions of a prediction, an addition and so on, against tests/golden/arm_instructions.json
-#   python   the package, with the ARM wheels of NumPy and ONNX Runtime: from learn to predict with the shipped bundle
+#   python   the package, with the ARM wheels of NumPy and ONNX Runtime: from learn to predict with the shipped bundle; and
+#            that NumPy answers there as the golden vectors say
+#   python7  the same on ARMv7, with Debian's NumPy and own embeddings: there are no such wheels
 #
 #            wheels FILE ...: the same with wheels that tests/wheels.sh made, for the CPythons that Debian has for ARM
 #
@@ -26,7 +28,7 @@ while getopts isuh option; do
     i) install=1 ;;
     s) skip=1 ;;
     u) update=(--update) ;;
-    *) sed -n '2,20p' "$0"; exit 2 ;;
+    *) sed -n '2,22p' "$0"; exit 2 ;;
     esac
 done
 shift $((OPTIND - 1))
@@ -118,11 +120,14 @@ part_count() {
 
 # ---- python --------------------------------------------------------------------------------------------------------
 
-# make_root SUITE: $root, that Debian's packages for ARM, unpacked and never configured, so nothing is emulated to make it.
-# Its Python is $version.
+triplet() { [ "$1" = arm64 ] && echo aarch64-linux-gnu || echo arm-linux-gnueabihf; }
+
+# make_root SUITE ARCH PACKAGE ...: $root, that Debian's packages for ARM, unpacked and never configured, so nothing is emulated
+# to make it. Its Python is $version.
 make_root() {
-    local mirror each
-    root=$ARM_HOME/root-$1
+    local mirror each packages
+    root=$ARM_HOME/root-$1-$2
+    packages=$(printf ',%s' "${@:3}")
     if [ ! -e "$root/.done" ]; then
         mirror=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep '/debian/*$' | head -n 1) || true
         if [ -z "$mirror" ]; then
@@ -131,14 +136,18 @@ make_root() {
         fi
         say "unpacking ARM packages of $1"
         rm -rf "$root"
-        if ! mmdebstrap --quiet --arch=arm64 --variant=extract \
-            --include=python3,python3-dev,libpython3-dev,libstdc++6,libgomp1 --aptopt='Acquire::Languages "none"' \
+        if ! mmdebstrap --quiet --arch="$2" --variant=extract \
+            --include="python3,python3-dev,libpython3-dev$packages" --aptopt='Acquire::Languages "none"' \
             --aptopt='Apt::Install-Recommends "false"' --aptopt='Acquire::Check-Valid-Until "false"' \
             --aptopt='Acquire::Check-Date "false"' "$1" "$root" "$mirror" >"$ARM_HOME/root.log" 2>&1; then
             missing="the ARM packages could not be had: $(tail -n 1 "$ARM_HOME/root.log")"
             return 1
         fi
         for each in bin sbin lib; do [ -e "$root/$each" ] || ln -s "usr/$each" "$root/$each"; done
+        for each in blas lapack; do # what update-alternatives would do
+            ! [ -e "$root/usr/lib/$(triplet "$2")/$each" ] ||
+                ln -sf "$each/lib$each.so.3" "$root/usr/lib/$(triplet "$2")/lib$each.so.3"
+        done
         rm -rf "$root"/{tmp,root,home,proc,sys} # what is not there is taken from this machine
         touch "$root/.done"
     fi
@@ -153,6 +162,7 @@ show() {
     case $1 in
     cortex-a53) part=0xd03 ;;
     cortex-a72) part=0xd08 ;;
+    cortex-a7) part=0xc07 ;;
     *) part=0xd0b ;;
     esac
     cpus=$root/sys/devices/system/cpu last=$(($(nproc) - 1)) # as many as here, so that affinities can be set
@@ -187,33 +197,36 @@ make_site() {
     touch "$site/.done"
 }
 
-# The package with its extension, cross compiled, in $package.
+# make_package ARCH BUILD: the package with its extension, cross compiled for the root's Python, in $package.
 make_package() {
+    local to
+    to=$(triplet "$1") package=$ARM_HOME/package-$1
     rm -rf "$package"
     mkdir -p "$package"
     cp -r edgemeta "$package/"
     find "$package" -name '*.so' -delete
-    make -s -C native BUILD="$ARM_HOME/aarch64" CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar CFLAGS=-O3 \
-        "$ARM_HOME/aarch64/libedgemeta.a"
-    aarch64-linux-gnu-gcc -std=c99 -O3 -fPIC -shared -fvisibility=hidden -I"$root/usr/include" \
-        -I"$root/usr/include/python$version" -o "$package/edgemeta/_native.cpython-${version/./}-aarch64-linux-gnu.so" \
-        native/python.c "$ARM_HOME/aarch64/libedgemeta.a" -lm
+    build_both
+    "$to-gcc" -std=c99 -O3 -fPIC -shared -fvisibility=hidden -I"$root/usr/include" \
+        -I"$root/usr/include/python$version" -o "$package/edgemeta/_native.cpython-${version/./}-$to.so" \
+        native/python.c "$ARM_HOME/$2/libedgemeta.a" -lm
 }
 
-# on CPU FEATURES [VARIABLE=VALUE ...] -- [OPTION ...]: arm_python.py there.
+# on CPU FEATURES [VARIABLE=VALUE ...] -- SCRIPT [OPTION ...]: a Python script there.
 on() {
-    local cpu=$1 variables=()
+    local cpu=$1 emulator=qemu-aarch64 variables=()
+    [ "$1" != cortex-a7 ] || emulator=qemu-arm
     show "$1" "$2"
     shift 2
     while [ "$1" != -- ]; do variables+=("$1"); shift; done
-    say "the package on $cpu"
+    say "$(basename "$2") on $cpu"
     env -u PYTHONHOME -u VIRTUAL_ENV -u LD_LIBRARY_PATH -u LD_PRELOAD -u EDGEMETA_KERNELS OMP_NUM_THREADS=1 \
         "${variables[@]}" PYTHONPATH="$site" PYTHONDONTWRITEBYTECODE=1 \
-        qemu-aarch64 -cpu "$cpu" -L "$root" "$root/usr/bin/python$version" tests/arm_python.py "${@:2}"
+        "$emulator" -cpu "$cpu" -L "$root" "$root/usr/bin/python$version" "${@:2}"
 }
 
 OLD='fp asimd evtstrm crc32 cpuid'
 NEW='fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm asimddp'
+V7='half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm'
 
 # What the package does here, to compare with.
 make_expected() {
@@ -223,15 +236,28 @@ make_expected() {
 }
 
 part_python() {
-    { have_compilers && need mmdebstrap=mmdebstrap && make_root bookworm; } || { cannot python "$missing"; return 0; }
-    package=$ARM_HOME/package site=$ARM_HOME/site-$version
+    local against=(tests/arm_python.py --against "$ARM_HOME/here.json")
+    { have_compilers && need mmdebstrap=mmdebstrap && make_root bookworm arm64 libstdc++6 libgomp1; } ||
+        { cannot python "$missing"; return 0; }
+    site=$ARM_HOME/site-$version
     make_site "numpy>=1.24" "onnxruntime>=1.17" pillow || { cannot python "$missing"; return 0; }
-    make_package
+    make_package arm64 aarch64
     make_expected
     site=$package:$site
-    on cortex-a53 "$OLD" EDGEMETA_KERNELS=numpy -- --against "$ARM_HOME/here.json" --kernels numpy
-    on cortex-a72 "$OLD" -- --against "$ARM_HOME/here.json" --kernels neon
-    on cortex-a76 "$NEW" -- --against "$ARM_HOME/here.json" --kernels neon-dotprod
+    on cortex-a53 "$OLD" EDGEMETA_KERNELS=numpy -- "${against[@]}" --kernels numpy
+    on cortex-a72 "$OLD" -- "${against[@]}" --kernels neon
+    on cortex-a76 "$NEW" -- "${against[@]}" --kernels neon-dotprod
+    on cortex-a76 "$NEW" -- tests/golden/reference.py
+}
+
+part_python7() {
+    { have_compilers && need mmdebstrap=mmdebstrap && make_root bookworm armhf python3-numpy; } ||
+        { cannot python7 "$missing"; return 0; }
+    make_package armhf armv7
+    make_expected
+    site=$package:$root/usr/lib/python3/dist-packages
+    on cortex-a7 "$V7" -- tests/arm_python.py --against "$ARM_HOME/here.json" --no-graph --kernels neon
+    on cortex-a7 "$V7" -- tests/golden/reference.py
 }
 
 part_wheels() {
@@ -244,24 +270,24 @@ part_wheels() {
         *-cp313-cp313-*) suite=trixie ;;
         *) say "$(basename "$wheel") is not run: no Debian has that Python for ARM"; continue ;;
         esac
-        make_root "$suite" || { cannot "$(basename "$wheel")" "$missing"; continue; }
+        make_root "$suite" arm64 libstdc++6 libgomp1 || { cannot "$(basename "$wheel")" "$missing"; continue; }
         site=$ARM_HOME/wheel-$version
         rm -rf "$site"
         make_site "$wheel[onnx,images]" || { cannot "$(basename "$wheel")" "$missing"; continue; }
-        on cortex-a72 "$OLD" -- --against "$ARM_HOME/here.json" --kernels neon
-        on cortex-a76 "$NEW" -- --against "$ARM_HOME/here.json" --kernels neon-dotprod
+        on cortex-a72 "$OLD" -- tests/arm_python.py --against "$ARM_HOME/here.json" --kernels neon
+        on cortex-a76 "$NEW" -- tests/arm_python.py --against "$ARM_HOME/here.json" --kernels neon-dotprod
     done
 }
 
 mkdir -p "$ARM_HOME"
 exec 9>"$ARM_HOME/lock"
 flock 9 # one run at a time
-[ $# -gt 0 ] || set -- core count python
+[ $# -gt 0 ] || set -- core count python python7
 while [ $# -gt 0 ]; do
     part=$1
     shift
     case $part in
-    core | count | python) "part_$part" ;;
+    core | count | python | python7) "part_$part" ;;
     wheels) part_wheels "$@"; break ;;
     *) say "there is no part $part"; exit 2 ;;
     esac

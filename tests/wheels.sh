@@ -38,7 +38,7 @@ find_python() {
         for each in "$(pyenv root)/versions/$1".*/bin/python; do candidates+=("$each"); done
     fi
     for python in "${candidates[@]}"; do
-        [ -x "$python" ] && "$python" - "$1" <<'CHECK' && return 0
+        [ -x "$python" ] && "$python" - "$1" 2>/dev/null <<'CHECK' && return 0
 import os, sys, sysconfig
 there = os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))
 sys.exit(not (there and "%d.%d" % sys.version_info[:2] == sys.argv[1] and sys.implementation.name == "cpython"))

@@ -56,7 +56,7 @@ def exponents(targets: Floats) -> Ints:
 
 def parts(targets: Floats, scale: Ints) -> tuple[Floats, Floats]:
     """h and l, each float64 (N, k); scale (k,): the e of each output."""
-    scaled = np.ldexp(targets, -scale)
+    scaled = np.ldexp(targets, -scale.astype(np.intc))  # which takes no int64 on machines of 32 bits
     high = np.rint(scaled * 2.0**HIGH) / 2.0**HIGH
     low = np.rint((scaled - high) * 2.0**PLACES) / 2.0**PLACES
     return high, low

@@ -66,7 +66,7 @@ class TaughtNumbers:
             alone + sum(group is not None for group in self._groups),
             self.inputs.sums.get(LABEL, np.zeros(self.journal.dim)),
             self.inputs.squares,
-            np.ldexp(1.0, self.targets.scale),
+            np.ldexp(1.0, self.targets.scale.astype(np.intc)),
             self._moment,
             self._sums,
             lambda: rows()[:2],

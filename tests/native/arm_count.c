@@ -15,13 +15,15 @@
 #define FRAME_WIDTH 640u
 #define FRAME_HEIGHT 480u
 #define SIDE 96u
+#define EXAMPLES 26u /* what a dual state holds, and one more */
+#define SMALL_DIM 256u
 
 static const em_kernels *kernels;
 static float weights[CLASSES * DIM], bias[CLASSES], z[DIM], raw[DIM];
 static uint16_t halves[CLASSES * DIM];
 static int8_t bytes[CLASSES * DIM];
 static float factors[CLASSES], scores[CLASSES];
-static int32_t q20[DIM];
+static int32_t q20[DIM], rows[EXAMPLES][DIM], small_rows[EXAMPLES][SMALL_DIM];
 static uint8_t frame[FRAME_WIDTH * FRAME_HEIGHT * 3], small[SIDE * SIDE * 3];
 
 static uint32_t next_random(void)
@@ -53,8 +55,19 @@ static void expect(int status)
     exit(3);
 }
 
+static void make_rows(uint32_t dim, int32_t *out)
+{
+    for (uint32_t n = 0; n < EXAMPLES; n++) {
+        for (uint32_t i = 0; i < dim; i++)
+            raw[i] = random_float() + (i % CLASSES == n % CLASSES ? 1.0f : 0.0f);
+        expect(em_normalise(raw, dim, NULL, 1.0, 1, 1.0, out + (size_t)n * dim));
+    }
+}
+
 static void prepare(void)
 {
+    make_rows(DIM, rows[0]);
+    make_rows(SMALL_DIM, small_rows[0]);
     for (size_t i = 0; i < CLASSES * DIM; i++)
         weights[i] = random_float();
     for (size_t i = 0; i < DIM; i++)
@@ -111,6 +124,57 @@ static void add_to_moment(int times)
     add_to(times, 1);
 }
 
+static em_state *state_of(int kind, uint32_t dim, const int32_t *taught)
+{
+    em_state_options options = {0};
+    em_state *state;
+    size_t size;
+    options.kind = kind;
+    options.dim = dim;
+    options.classes = CLASSES;
+    options.examples = kind == EM_STATE_DUAL ? EXAMPLES : 0;
+    options.means = kind == EM_STATE_MEANS ? EM_EUCLIDEAN : 0;
+    options.lambda = kind == EM_STATE_MEANS ? 0.0 : 0.1;
+    size = em_state_size(&options);
+    expect(em_state_init(memory(size), size, kernels, &options, &state));
+    for (uint32_t n = 0; n + 1 < EXAMPLES; n++)
+        expect(em_state_add(state, n % CLASSES, taught + (size_t)n * dim));
+    return state;
+}
+
+/* Teach one more and forget it. */
+static void add_and_remove(int kind, uint32_t dim, const int32_t *taught, int times)
+{
+    em_state *state = state_of(kind, dim, taught);
+    const int32_t *last = taught + (size_t)(EXAMPLES - 1) * dim;
+    for (int i = 0; i < times; i++) {
+        expect(em_state_add(state, 0, last));
+        expect(em_state_remove(state, 0, last));
+    }
+}
+
+static void change_means(int times)
+{
+    add_and_remove(EM_STATE_MEANS, DIM, rows[0], times);
+}
+
+static void change_dual(int times)
+{
+    add_and_remove(EM_STATE_DUAL, DIM, rows[0], times);
+}
+
+static void change_primal(int times)
+{
+    add_and_remove(EM_STATE_PRIMAL, SMALL_DIM, small_rows[0], times);
+}
+
+static void predict_by_state(int times)
+{
+    em_state *state = state_of(EM_STATE_DUAL, DIM, rows[0]);
+    for (int i = 0; i < times; i++)
+        expect(em_state_predict_q20(state, rows[i % (int)EXAMPLES], NULL));
+}
+
 static void fit_frame(int times)
 {
     em_image image = {frame, FRAME_WIDTH, FRAME_HEIGHT, 0, EM_PIXELS_RGB, NULL, 0};
@@ -130,6 +194,10 @@ static const struct {
     {"normalise-640", normalise},
     {"add-sums-640", add_to_sums},
     {"add-moment-640", add_to_moment},
+    {"change-means-640", change_means},
+    {"change-dual-25x640", change_dual},
+    {"change-primal-256", change_primal},
+    {"predict-state-640", predict_by_state},
     {"fit-640x480-to-96", fit_frame},
 };
 

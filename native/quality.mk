@@ -16,7 +16,7 @@ INPUTS = $(wildcard $(FUZZ)/corpus/$(1)/*)
 # The tests of the core by way of the library in that folder; the golden program is run by itself.
 PYTEST = cd .. && OMP_NUM_THREADS=1 EDGEMETA_NATIVE_LIBRARY=$(abspath $(1))/libedgemeta.so $(2) $(TESTER) -m pytest \
 	-p no:cacheprovider tests/native --ignore tests/native/test_builds.py --ignore tests/native/test_golden.py
-PROGRAM = $(CC) $(WARN) $(CFLAGS) $(filter %.c,$^) $(BUILD)/libedgemeta.a -o $@ -lm -pthread
+PROGRAM = $(CC) $(WARN) $(CFLAGS) $(filter %.c,$^) $(BUILD)/libedgemeta.a -o $@ -lm -pthread $(LDFLAGS)
 
 # ---- programs without Python ------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@
  * Prints "OK", how many images, the kernels, and a hash of all answers, which is the same on every machine; or what
  * differs, and exits with 1. */
 #define _POSIX_C_SOURCE 200112L
-#include "edgemeta.h"
+#include "../../native/edgemeta.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
-from library import kernel_names, kernels, load, memory, pointer
+from library import BUILD, kernel_names, kernels, load, memory, pointer
 
 from edgemeta import imaging
 
@@ -149,6 +151,44 @@ def test_white_stays_white_and_long_sums_are_limited():
                 assert (out == 255).all()
 
 
+@pytest.mark.parametrize("clear", [None, (0, 0), (239, 319), (100, 37), (30, 160)])
+def test_opaque_images(rng, clear):
+    """Alpha of 255, everywhere or but for one pixel, in the crop or outside."""
+    for to in (96, 40, 224, 500):
+        data = pixels(rng, 240, 320, 4)
+        data[..., 3] = 255
+        if clear is not None:
+            data[clear][3] = 77
+        wanted = expected(RGBA, data, to, to)
+        for name in kernel_names():
+            np.testing.assert_array_equal(fit(name, image_of(320, 240, RGBA, data), to, to), wanted)
+
+
+@pytest.mark.parametrize("format", [RGB, RGBA, GREY])
+def test_whole_and_large_reductions(rng, format):
+    """Windows that are alike, and more taps than vectors are made for."""
+    for factor, to in ((2, 40), (3, 40), (4, 25), (5, 96), (8, 21), (31, 9), (32, 9), (40, 7), (130, 3)):
+        data = pixels(rng, 6, factor * to, DEPTH[format])
+        wanted = expected(format, data, 6, to)
+        for name in kernel_names():
+            got = fit(name, image_of(factor * to, 6, format, data), to, 6)
+            np.testing.assert_array_equal(got, wanted, err_msg=f"{name} {factor} {to}")
+            tall = np.ascontiguousarray(data.transpose(1, 0, 2))
+            got = fit(name, image_of(6, factor * to, format, tall), 6, to)
+            np.testing.assert_array_equal(got, expected(format, tall, to, 6), err_msg=f"{name} {factor} {to}")
+
+
+def test_every_alpha_and_colour():
+    """All pairs of both, unchanged in size."""
+    data = np.empty((256, 256, 4), np.uint8)
+    data[..., :3] = np.arange(256)[:, None, None]
+    data[..., 3] = np.arange(256)
+    for name in kernel_names():
+        np.testing.assert_array_equal(
+            fit(name, image_of(256, 256, RGBA, data), 256, 256), expected(RGBA, data, 256, 256)
+        )
+
+
 @pytest.mark.parametrize("format", [RGB, BGR, RGBA, GREY])
 def test_rows_may_lie_apart(rng, format):
     depth = DEPTH[format]
@@ -203,6 +243,19 @@ def test_yuv_is_converted_and_then_resized(rng, format):
             np.testing.assert_array_equal(fit(name, image, to_width, to_height), wanted)
 
 
+def test_every_luma_with_every_chroma():
+    """Two rows and all U and V; Y takes all numbers over the images. Unchanged in size."""
+    u, v = (x.astype(np.uint8) for x in np.meshgrid(np.arange(256), np.arange(256)))
+    chroma = np.ascontiguousarray(np.stack([u, v], axis=-1).reshape(256, 512))
+    for y in (*range(0, 256, 5), 16, 235):
+        luma = np.full((512, 512), y, np.uint8)
+        luma[::2] += 1
+        wanted = from_yuv(NV12, luma[..., None], chroma)
+        both = np.concatenate([luma, chroma])
+        for name in kernel_names():
+            np.testing.assert_array_equal(fit(name, image_of(512, 512, NV12, both), 512, 512), wanted)
+
+
 # --- floats -------------------------------------------------------------------------------------------------
 
 
@@ -215,6 +268,19 @@ def test_floats(rng, format):
         small = fit(name, image, 23, 17).astype(np.float32) / np.float32(255)
         np.testing.assert_array_equal(fit(name, image, 23, 17, floats=True), small)
         np.testing.assert_array_equal(fit(name, image, 23, 17, mean, std, floats=True), (small - mean) / std)
+
+
+# --- random images ------------------------------------------------------------------------------------------
+
+
+def test_kernels_agree_on_random_images():
+    """image_check.c, which runs on machines without Python too."""
+    load()  # skips without a compiler
+    here = Path(__file__).parent
+    subprocess.run(["make", "-s", "-C", here, f"BUILD={BUILD}", str(BUILD / "image_check")], check=True)
+    done = subprocess.run([BUILD / "image_check", "500"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("OK 500 images") and set(kernel_names()) <= set(done.stdout.split())
 
 
 # --- errors -------------------------------------------------------------------------------------------------

@@ -426,7 +426,7 @@ typedef struct em_state_options {
     uint32_t classes;  /* at most so many; numbers 0 to classes - 1 */
     uint32_t examples; /* at most so many; EM_STATE_DUAL alone */
     int means;         /* em_means_kind; EM_STATE_MEANS alone */
-    double lambda;     /* absolute, on the sums; ridge alone */
+    double lambda;     /* absolute, on the sums; ridge alone. One that float64 cannot tell from 0 counts as one that it can */
     int balance;       /* each class's target divided by its count; ridge alone */
 } em_state_options;
 
@@ -454,8 +454,9 @@ EM_API int em_state_refit(em_state *state);
 /* The same with another lambda. */
 EM_API int em_state_set_lambda(em_state *state, double lambda);
 
-/* Everything live in a journal, classes by their numbers there, into a state in which nothing was taught. scratch: (dim,).
- * em_journal_limits.classes may not be above the state's. */
+/* Everything live in a journal, classes by their numbers there, into a state in which nothing was taught (else EM_ERR_STATE).
+ * scratch: (dim,). EM_ERR_NOT_FOUND where a number is not below the state's classes (em_journal_limits.classes tells how many
+ * there can be); EM_ERR_FULL; EM_ERR_UNSUPPORTED for seals that such a state cannot have; EM_ERR_MISMATCH for another dim. */
 EM_API int em_state_load(em_state *state, em_journal *journal, int32_t *scratch);
 
 EM_API uint32_t em_state_count(const em_state *state, uint32_t of_class);

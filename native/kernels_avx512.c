@@ -1,6 +1,7 @@
 /* kernels_avx512.c - x86 with AVX-512 F, BW, DQ and VL (Intel's servers since 2017, AMD since 2022): twice as many numbers at
  * once where sums of products are long. Everything else is as with AVX2. */
 #include "avx2.h"
+#include "state_avx512.h"
 
 /* The first `count` of a register. */
 static inline __mmask8 first_8(size_t count)
@@ -196,6 +197,6 @@ static void wide_product64(double sign, const double *a, size_t stride_a, size_t
 
 const struct em_kernels em_kernels_avx512 = {
     "avx512", wide_dot, wide_dot4, wide_dot64, wide_axpy64, wide_product64, wide_mix64,
-    dot_f16, dot_i8, tiles, &ldl_avx2, &state_avx2, along_row_avx2,
+    dot_f16, dot_i8, tiles, &ldl_avx2, &state_avx512, along_row_avx2,
     along_column_avx2, &pixels_avx2,
 };

@@ -6,10 +6,13 @@ import ctypes
 
 import numpy as np
 import pytest
-from library import kernel_names, kernels, load, memory
+from journal_c import READ, CJournal, Memory, data_of
+from journal_help import BACKBONE, DIM, new
+from library import kernel_names, kernels, load, memory, pointer
 from state_c import DUAL, MEANS, Options, State, apart, embeddings, ridge, state_size
 
 from edgemeta.heads import Facts, make_head
+from edgemeta.journal import Journal
 from edgemeta.normalisation import Q20, to_float
 
 RIDGE = ("dual", "primal")
@@ -162,6 +165,123 @@ def test_a_lambda_that_float64_cannot_tell_from_nothing(kernel, kind, rng):
         assert all(np.isfinite(state.weights()[0]).ravel())
     assert state.set_lambda(0.1) == 0
     assert apart(state.weights(), ridge(q20[10:], y[10:], 3, 0.1)) <= 1e-9
+
+
+@pytest.mark.parametrize("kind", RIDGE)
+@pytest.mark.parametrize("lambda_", [1e-3, 0.1])
+def test_ten_thousand_changes(kind, lambda_):
+    """The statistics are to the bit what adding the examples that are left makes of them, G too: what is fitted from
+    them is the same. The weights have gone with them."""
+    rng = np.random.default_rng(11)
+    y = rng.integers(0, 4, size=90)
+    q20 = np.maximum(embeddings(rng, y, 50), 0)
+    state, fresh = (State(kernels(), kind, 50, 4, examples=90, lambda_=lambda_) for _ in range(2))
+    for step, (add, index, held) in enumerate(changes(rng, y, 10_000)):
+        assert (state.add if add else state.remove)(int(y[index]), q20[index]) == 0
+        if step % 250 == 249:
+            assert apart(state.weights(), ridge(q20[held], y[held], 4, lambda_)) <= 1e-9
+    assert fresh.add_many(y[held], q20[held]) == 0
+    assert len(held) > 20 and (state.sums() == fresh.sums()).all()
+    assert state.refit() == 0
+    assert state.everything() == fresh.everything()
+
+
+@pytest.mark.parametrize("kind", ["euclidean", "centred", "primal"])
+def test_sums_of_what_is_gone(kernel, kind, rng):
+    y = np.arange(30) % 3
+    q20, moment = embeddings(rng, y, 11), kind == "primal"
+    state, single = State(kernel, kind, 11, 3), State(kernel, kind, 11, 3)
+    assert single.add_many(y, q20) == state.add_many(y[20:], q20[20:]) == 0
+    for c in range(3):
+        z = to_float(q20[:20][y[:20] == c])
+        total, upper = z.sum(axis=0), (z.T @ z)[np.triu_indices(11)]
+        before = state.everything()
+        for bad in (np.nan, np.inf, len(z) + 0.5, -len(z) - 0.5):
+            for where in (total, upper) if moment else (total,):
+                kept, where[7] = where[7], bad
+                assert state.add_sums(c, len(z), total, upper if moment else None) == -3
+                where[7] = kept
+        assert state.add_sums(3, len(z), total, upper if moment else None) == -7
+        for count in (0, 1 << 32, (1 << 32) - 5, (1 << 64) - 1):
+            assert state.add_sums(c, count, total, upper if moment else None) == -2
+        assert not moment or state.add_sums(c, len(z), total) == -1
+        assert state.everything() == before
+        assert state.add_sums(c, len(z), total, upper if moment else None) == 0
+    assert single.refit() == 0 and state.everything() == single.everything()
+
+
+def taught(*, sealed: bool) -> bytes:
+    """A journal of 30 examples of 3 labels and one that is gone; two seals, if any."""
+    journal = Journal.memory(embedding_id=BACKBONE, dim=DIM)
+    journal.append([new(f"label{i % 3}", i) for i in range(30)])
+    journal.append([new("gone", 40), new("left", 41), new("left", 42)])
+    journal.forget_label("gone")
+    for number in (0, 2) if sealed else ():
+        ids = [i for i, e in journal.live.items() if e.label == f"label{number}"]
+        journal.seal({f"label{number}": ids[:6]}, moment=True)
+    return data_of(journal)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "dual", "primal"])
+def test_a_journal_into_a_state(kernel, kind):
+    """Everything live, and seals where the kind can have them; a store that fails leaves nothing behind."""
+    store = Memory(taught(sealed=kind != "dual"))
+    journal = CJournal(store, mode=READ)
+    fresh = {"kernel": kernel, "kind": kind, "dim": journal.dim, "classes": 12, "examples": 60}
+    state, expected, scratch = State(**fresh), State(**fresh), np.zeros(journal.dim, dtype=np.int32)
+
+    def into(which: State) -> int:
+        return load().em_state_load(which.at, journal.handle, pointer(scratch))
+
+    numbers = {journal.label(number): number for number in range(12) if journal.label(number) is not None}
+    for label, count, total, moment in journal.seals():
+        given = np.array(total), np.array(moment)
+        assert expected.add_sums(numbers[label], count, *given) == 0
+    live = journal.live()
+    y, q20 = [numbers[row[1]] for row in live], np.array([row[3] for row in live], dtype=np.int32)
+    assert expected.add_many(np.array(y), q20) == expected.refit() == 0
+    nothing = state.everything()
+    for call in range(1, 400):
+        store.fails, store.calls = call, 0
+        status = into(state)
+        if status == 0:
+            break
+        assert status == -9 and state.everything() == nothing
+    store.fails = 0
+    assert call > 2 and state.everything() == expected.everything() and state.total() > 5
+    assert into(state) == -5
+    for tight, status in (({"dim": journal.dim + 1}, -12), ({"classes": 1}, -7), ({"examples": 3}, -6)):
+        other = State(**{**fresh, **tight})
+        before = other.everything()
+        assert into(other) == (0 if status == -6 and kind != "dual" else status)
+        assert status == -6 or other.everything() == before
+    if kind == "dual":
+        journal = CJournal(Memory(taught(sealed=True)), mode=READ)
+        other = State(**fresh)
+        assert journal.seals() and into(other) == -13 and other.total() == 0
+    assert load().em_state_load(None, journal.handle, pointer(scratch)) == -1
+
+
+def test_a_removal_of_what_was_never_there(kernel, rng):
+    """The caller's word is taken; the numbers stay finite, and what is right comes back with the example."""
+    y = np.arange(20) % 2
+    q20, state = embeddings(rng, y, 8), State(kernel, "primal", 8, 2, lambda_=1e-3)
+    assert state.add_many(y, q20) == 0
+    other = -q20[3]
+    for _ in range(5):
+        assert state.remove(1, other) == 0
+        assert np.isfinite(state.weights()[0]).all()
+    for _ in range(5):
+        assert state.add(1, other) == 0
+    assert state.refit() == 0
+    assert apart(state.weights(), ridge(q20, y, 2, 1e-3)) <= 1e-10
+
+
+def test_a_dual_state_takes_little_more_than_it_holds():
+    """N = 50, D = 64, 5 classes fit a microcontroller: examples, factor, weights in two precisions, sums."""
+    size = state_size(Options(DUAL, 64, 5, 50, 0, 0.1, 0))
+    needed = 50 * 64 * 4 + 50 * 51 // 2 * 8 + 5 * 64 * (8 + 4 + 8)
+    assert needed < size < 1.3 * needed
 
 
 def test_options_that_cannot_be(kernel):

@@ -167,24 +167,74 @@ static inline void product64(double sign, const double *a, size_t stride_a, size
     }
 }
 
-static inline void mix64(const double *a, const double *x, size_t stride, size_t count, double *y, size_t n)
+static inline void minus64(const double *x, const double *y, size_t n, double *out)
 {
-    for (; count >= 4; count -= 4, a += 4, x += 4 * stride) {
-        const double *x0 = x, *x1 = x + stride, *x2 = x + 2 * stride, *x3 = x + 3 * stride;
-        __m256d a0 = _mm256_set1_pd(a[0]), a1 = _mm256_set1_pd(a[1]);
-        __m256d a2 = _mm256_set1_pd(a[2]), a3 = _mm256_set1_pd(a[3]);
-        size_t i = 0;
-        for (; i + 4 <= n; i += 4) {
-            __m256d p = _mm256_fmadd_pd(a0, _mm256_loadu_pd(x0 + i), _mm256_loadu_pd(y + i));
-            p = _mm256_fmadd_pd(a1, _mm256_loadu_pd(x1 + i), p);
-            p = _mm256_fmadd_pd(a2, _mm256_loadu_pd(x2 + i), p);
-            _mm256_storeu_pd(y + i, _mm256_fmadd_pd(a3, _mm256_loadu_pd(x3 + i), p));
-        }
-        for (; i < n; i++)
-            y[i] += a[0] * x0[i] + a[1] * x1[i] + a[2] * x2[i] + a[3] * x3[i];
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        _mm256_storeu_pd(out + i, _mm256_sub_pd(_mm256_loadu_pd(x + i), _mm256_loadu_pd(y + i)));
+    for (; i < n; i++)
+        out[i] = x[i] - y[i];
+}
+
+/* `outputs` (a constant, at most 4) times three registers of columns, of which the first `n` (1 to 12) numbers are there. */
+static inline __attribute__((always_inline)) void mix(size_t outputs, const double *a, size_t stride_a, const double *x,
+                                                      size_t stride_x, size_t count, double *y, size_t stride_y,
+                                                      size_t n)
+{
+    __m256i some[3];
+    __m256d s[4][3];
+    for (size_t i = 0; i < 3; i++) {
+        some[i] = first_of_4(n > 4 * i ? n - 4 * i : 0);
+        for (size_t k = 0; k < outputs; k++)
+            s[k][i] = _mm256_maskload_pd(y + k * stride_y + 4 * i, some[i]);
     }
-    for (size_t r = 0; r < count; r++)
-        axpy64(a[r], x + r * stride, y, n);
+    for (size_t r = 0; r < count; r++) {
+        __m256d x0, x1, x2;
+        if (n == 12) {
+            x0 = _mm256_loadu_pd(x + r * stride_x);
+            x1 = _mm256_loadu_pd(x + r * stride_x + 4);
+            x2 = _mm256_loadu_pd(x + r * stride_x + 8);
+        } else {
+            x0 = _mm256_maskload_pd(x + r * stride_x, some[0]);
+            x1 = _mm256_maskload_pd(x + r * stride_x + 4, some[1]);
+            x2 = _mm256_maskload_pd(x + r * stride_x + 8, some[2]);
+        }
+        for (size_t k = 0; k < outputs; k++) {
+            __m256d factor = _mm256_broadcast_sd(a + k * stride_a + r);
+            s[k][0] = _mm256_fmadd_pd(factor, x0, s[k][0]);
+            s[k][1] = _mm256_fmadd_pd(factor, x1, s[k][1]);
+            s[k][2] = _mm256_fmadd_pd(factor, x2, s[k][2]);
+        }
+    }
+    for (size_t k = 0; k < outputs; k++)
+        for (size_t i = 0; i < 3; i++)
+            _mm256_maskstore_pd(y + k * stride_y + 4 * i, some[i], s[k][i]);
+}
+
+static inline void mix_columns(const double *a, size_t stride_a, size_t outputs, const double *x, size_t stride_x,
+                               size_t count, double *y, size_t stride_y, size_t n)
+{
+    size_t k = 0;
+    for (; k + 4 <= outputs; k += 4)
+        mix(4, a + k * stride_a, stride_a, x, stride_x, count, y + k * stride_y, stride_y, n);
+    if (outputs - k == 3)
+        mix(3, a + k * stride_a, stride_a, x, stride_x, count, y + k * stride_y, stride_y, n);
+    else if (outputs - k == 2)
+        mix(2, a + k * stride_a, stride_a, x, stride_x, count, y + k * stride_y, stride_y, n);
+    else if (outputs - k == 1)
+        mix(1, a + k * stride_a, stride_a, x, stride_x, count, y + k * stride_y, stride_y, n);
+}
+
+/* Rows that are read side by side: not more than the processor fetches ahead. */
+#define MIX_ROWS 16
+
+static inline void mix64(const double *a, size_t stride_a, size_t outputs, const double *x, size_t stride_x,
+                         size_t count, double *y, size_t stride_y, size_t n)
+{
+    for (size_t r = 0; r < count; r += MIX_ROWS)
+        for (size_t i = 0; i < n; i += 12)
+            mix_columns(a + r, stride_a, outputs, x + r * stride_x + i, stride_x,
+                        count - r < MIX_ROWS ? count - r : MIX_ROWS, y + i, stride_y, n - i < 12 ? n - i : 12);
 }
 
 static inline float dot_f16(const uint16_t *a, const float *b, size_t n)

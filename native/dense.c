@@ -158,28 +158,29 @@ void em_cholesky_forward(const em_kernels *kernels, const double *l, size_t n, d
         forward(kernels, l, n, b, count, 0, j, least(n, j + WIDE));
 }
 
-/* Rows [from, to) of L take what they found from all before `from`. */
+/* Rows [from, to) of L^T x = b, for at most NARROW rows of b; what they found is taken from all before `from`. */
 static void backward(const em_kernels *kernels, const double *l, size_t n, double *b, size_t count, size_t from,
                      size_t to)
 {
-    double found[NARROW];
+    double found[NARROW * NARROW];
     for (size_t c = 0; c < count; c++) {
         double *x = b + c * n;
         for (size_t i = to; i-- > from;) {
             x[i] /= l[i * n + i];
             for (size_t k = from; k < i; k++)
                 x[k] -= x[i] * l[i * n + k];
-            found[i - from] = -x[i];
+            found[c * NARROW + i - from] = -x[i];
         }
-        kernels->mix64(found, l + from * n, n, to - from, x, from);
     }
+    kernels->mix64(found, NARROW, count, l + from * n, n, to - from, b, n, from);
 }
 
 void em_cholesky_solve(const em_kernels *kernels, const double *l, size_t n, double *b, size_t count)
 {
     em_cholesky_forward(kernels, l, n, b, count);
     for (size_t i = (n + NARROW - 1) / NARROW * NARROW; i > 0; i -= NARROW)
-        backward(kernels, l, n, b, count, i - NARROW, least(n, i));
+        for (size_t c = 0; c < count; c += NARROW)
+            backward(kernels, l, n, b + c * n, least(NARROW, count - c), i - NARROW, least(n, i));
 }
 
 /* Rows [i, i + rows) of U = L^-T, row k being L^-1 e_k, in place of the diagonal of `a` and of what is right of it. */
@@ -250,11 +251,18 @@ void em_mean(const em_kernels *kernels, const em_facts *facts, double *mean)
         mean[i] /= facts->total;
 }
 
-void em_centre(const double *z, size_t count, size_t dim, const double *mean, double *out)
+void em_centre(const em_kernels *kernels, const double *z, size_t count, size_t dim, const double *mean, double *out)
 {
     for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < dim; j++)
-            out[i * dim + j] = z[i * dim + j] - mean[j];
+        kernels->minus64(z + i * dim, mean, dim, out + i * dim);
+}
+
+int em_gram_finite(const double *gram, size_t n)
+{
+    double trace = 0.0;
+    for (size_t i = 0; i < n; i++)
+        trace += gram[i * n + i];
+    return trace - trace == 0.0;
 }
 
 void em_scatter(const em_kernels *kernels, const em_facts *facts, const double *mean, double *out)
@@ -304,6 +312,14 @@ int em_finite(const double *values, size_t n)
 
 int em_check_facts(const em_facts *facts)
 {
+    int status = em_check_sums(facts);
+    if (status == EM_OK && facts->z != NULL && !em_finite(facts->z, (size_t)facts->total * facts->dim))
+        return EM_ERR_VALUE;
+    return status;
+}
+
+int em_check_sums(const em_facts *facts)
+{
     double total = 0.0;
     if (facts == NULL || facts->counts == NULL || facts->sums == NULL || (facts->z != NULL && facts->y == NULL))
         return EM_ERR_NULL;
@@ -322,8 +338,6 @@ int em_check_facts(const em_facts *facts)
         for (uint32_t n = 0; n < facts->total; n++)
             if (facts->y[n] >= facts->classes)
                 return EM_ERR_VALUE;
-    if (facts->z != NULL && !em_finite(facts->z, (size_t)facts->total * facts->dim))
-        return EM_ERR_VALUE;
     return EM_OK;
 }
 

@@ -28,7 +28,7 @@ void em_gram(const em_kernels *kernels, const double *a, size_t n, size_t dim, d
 void em_mean(const em_kernels *kernels, const em_facts *facts, double *mean);
 
 /* Rows of z (count, dim) less the mean. */
-void em_centre(const double *z, size_t count, size_t dim, const double *mean, double *out);
+void em_centre(const em_kernels *kernels, const double *z, size_t count, size_t dim, const double *mean, double *out);
 
 /* Lower triangles (dim, dim): G - N m m^T, and G - sum of n_c m_c m_c^T with the class means (classes, dim). */
 void em_scatter(const em_kernels *kernels, const em_facts *facts, const double *mean, double *out);
@@ -42,6 +42,12 @@ int em_finite(const double *values, size_t n);
 
 /* What every head asks of facts: EM_OK, EM_ERR_NULL, EM_ERR_SIZE or EM_ERR_VALUE. */
 int em_check_facts(const em_facts *facts);
+
+/* The same but for whether z is finite, which a head that solves from it sees in their Gram matrix. */
+int em_check_sums(const em_facts *facts);
+
+/* Whether the rows of a Gram matrix were finite (and their squares). */
+int em_gram_finite(const double *gram, size_t n);
 
 /* Whether a head solves from the examples: they are there, and fewer than dimensions. */
 int em_is_dual(const em_facts *facts);

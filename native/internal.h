@@ -74,8 +74,11 @@ struct em_kernels {
     /* out[r * stride + c] += sign * (sum of a[r * stride_a + i] b[c * stride_b + i]), sign 1 or -1 */
     void (*product64)(double sign, const double *a, size_t stride_a, size_t rows, const double *b, size_t stride_b,
                       size_t columns, size_t n, double *out, size_t stride);
-    /* y[i] += sum over r < count of a[r] x[r * stride + i] */
-    void (*mix64)(const double *a, const double *x, size_t stride, size_t count, double *y, size_t n);
+    /* out = x - y */
+    void (*minus64)(const double *x, const double *y, size_t n, double *out);
+    /* y[k * stride_y + i] += sum over r < count of a[k * stride_a + r] x[r * stride_x + i], k < outputs */
+    void (*mix64)(const double *a, size_t stride_a, size_t outputs, const double *x, size_t stride_x, size_t count,
+                  double *y, size_t stride_y, size_t n);
     /* sum of the IEEE binary16 a[i] times b[i], and of the int8 a[i] times b[i] */
     float (*dot_f16)(const uint16_t *a, const float *b, size_t n);
     float (*dot_i8)(const int8_t *a, const float *b, size_t n);

@@ -97,22 +97,63 @@ static void wide_axpy64(double a, const double *x, double *y, size_t n)
     }
 }
 
-static void wide_mix64(const double *a, const double *x, size_t stride, size_t count, double *y, size_t n)
+static void wide_minus64(const double *x, const double *y, size_t n, double *out)
 {
-    for (; count >= 4; count -= 4, a += 4, x += 4 * stride) {
-        const double *x0 = x, *x1 = x + stride, *x2 = x + 2 * stride, *x3 = x + 3 * stride;
-        __m512d a0 = _mm512_set1_pd(a[0]), a1 = _mm512_set1_pd(a[1]);
-        __m512d a2 = _mm512_set1_pd(a[2]), a3 = _mm512_set1_pd(a[3]);
-        for (size_t i = 0; i < n; i += 8) {
-            __mmask8 some = first_8(n - i);
-            __m512d p = _mm512_fmadd_pd(a0, _mm512_maskz_loadu_pd(some, x0 + i), _mm512_maskz_loadu_pd(some, y + i));
-            p = _mm512_fmadd_pd(a1, _mm512_maskz_loadu_pd(some, x1 + i), p);
-            p = _mm512_fmadd_pd(a2, _mm512_maskz_loadu_pd(some, x2 + i), p);
-            _mm512_mask_storeu_pd(y + i, some, _mm512_fmadd_pd(a3, _mm512_maskz_loadu_pd(some, x3 + i), p));
+    for (size_t i = 0; i < n; i += 8) {
+        __mmask8 some = first_8(n - i);
+        _mm512_mask_storeu_pd(out + i, some, _mm512_sub_pd(_mm512_maskz_loadu_pd(some, x + i),
+                                                          _mm512_maskz_loadu_pd(some, y + i)));
+    }
+}
+
+/* `outputs` (a constant, at most 5) times four registers of columns, of which the first `n` (1 to 32) numbers are there. */
+static inline __attribute__((always_inline)) void wide_mix(size_t outputs, const double *a, size_t stride_a,
+                                                           const double *x, size_t stride_x, size_t count, double *y,
+                                                           size_t stride_y, size_t n)
+{
+    __mmask8 some[4];
+    __m512d s[5][4];
+    for (size_t i = 0; i < 4; i++) {
+        some[i] = first_8(n > 8 * i ? n - 8 * i : 0);
+        for (size_t k = 0; k < outputs; k++)
+            s[k][i] = _mm512_maskz_loadu_pd(some[i], y + k * stride_y + 8 * i);
+    }
+    for (size_t r = 0; r < count; r++) {
+        const double *row = x + r * stride_x;
+        __m512d x0 = _mm512_maskz_loadu_pd(some[0], row), x1 = _mm512_maskz_loadu_pd(some[1], row + 8);
+        __m512d x2 = _mm512_maskz_loadu_pd(some[2], row + 16), x3 = _mm512_maskz_loadu_pd(some[3], row + 24);
+        for (size_t k = 0; k < outputs; k++) {
+            __m512d factor = _mm512_set1_pd(a[k * stride_a + r]);
+            s[k][0] = _mm512_fmadd_pd(factor, x0, s[k][0]);
+            s[k][1] = _mm512_fmadd_pd(factor, x1, s[k][1]);
+            s[k][2] = _mm512_fmadd_pd(factor, x2, s[k][2]);
+            s[k][3] = _mm512_fmadd_pd(factor, x3, s[k][3]);
         }
     }
-    for (size_t r = 0; r < count; r++)
-        wide_axpy64(a[r], x + r * stride, y, n);
+    for (size_t k = 0; k < outputs; k++)
+        for (size_t i = 0; i < 4; i++)
+            _mm512_mask_storeu_pd(y + k * stride_y + 8 * i, some[i], s[k][i]);
+}
+
+static inline void wide_mix_columns(const double *a, size_t stride_a, size_t outputs, const double *x,
+                                    size_t stride_x, size_t count, double *y, size_t stride_y, size_t n)
+{
+    size_t k = 0;
+    for (; k + 5 <= outputs; k += 5)
+        wide_mix(5, a + k * stride_a, stride_a, x, stride_x, count, y + k * stride_y, stride_y, n);
+    for (; k + 2 <= outputs; k += 2)
+        wide_mix(2, a + k * stride_a, stride_a, x, stride_x, count, y + k * stride_y, stride_y, n);
+    if (k < outputs)
+        wide_mix(1, a + k * stride_a, stride_a, x, stride_x, count, y + k * stride_y, stride_y, n);
+}
+
+static void wide_mix64(const double *a, size_t stride_a, size_t outputs, const double *x, size_t stride_x,
+                       size_t count, double *y, size_t stride_y, size_t n)
+{
+    for (size_t r = 0; r < count; r += MIX_ROWS)
+        for (size_t i = 0; i < n; i += 32)
+            wide_mix_columns(a + r, stride_a, outputs, x + r * stride_x + i, stride_x,
+                             count - r < MIX_ROWS ? count - r : MIX_ROWS, y + i, stride_y, n - i < 32 ? n - i : 32);
 }
 
 /* Sums of eight numbers, to one number each. */
@@ -196,7 +237,7 @@ static void wide_product64(double sign, const double *a, size_t stride_a, size_t
 }
 
 const struct em_kernels em_kernels_avx512 = {
-    "avx512", wide_dot, wide_dot4, wide_dot64, wide_axpy64, wide_product64, wide_mix64,
-    dot_f16, dot_i8, tiles, &ldl_avx2, &state_avx512, along_row_avx2,
+    "avx512", wide_dot, wide_dot4, wide_dot64, wide_axpy64, wide_product64, wide_minus64,
+    wide_mix64, dot_f16, dot_i8, tiles, &ldl_avx2, &state_avx512, along_row_avx2,
     along_column_avx2, &pixels_avx2,
 };

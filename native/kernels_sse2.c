@@ -130,20 +130,38 @@ static void product64(double sign, const double *a, size_t stride_a, size_t rows
     }
 }
 
-static void mix64(const double *a, const double *x, size_t stride, size_t count, double *y, size_t n)
+static void minus64(const double *x, const double *y, size_t n, double *out)
 {
-    for (; count >= 4; count -= 4, a += 4, x += 4 * stride) {
-        __m128d a0 = _mm_set1_pd(a[0]), a1 = _mm_set1_pd(a[1]), a2 = _mm_set1_pd(a[2]), a3 = _mm_set1_pd(a[3]);
-        size_t i = 0;
-        for (; i + 2 <= n; i += 2) {
-            __m128d p = step_pd(step_pd(_mm_loadu_pd(y + i), x + i, a0), x + stride + i, a1);
-            _mm_storeu_pd(y + i, step_pd(step_pd(p, x + 2 * stride + i, a2), x + 3 * stride + i, a3));
-        }
-        for (; i < n; i++)
-            y[i] += a[0] * x[i] + a[1] * x[stride + i] + a[2] * x[2 * stride + i] + a[3] * x[3 * stride + i];
+    size_t i = 0;
+    for (; i + 2 <= n; i += 2)
+        _mm_storeu_pd(out + i, _mm_sub_pd(_mm_loadu_pd(x + i), _mm_loadu_pd(y + i)));
+    for (; i < n; i++)
+        out[i] = x[i] - y[i];
+}
+
+static void mix_four(const double *a, const double *x, size_t stride, double *y, size_t n)
+{
+    const double *x0 = x, *x1 = x + stride, *x2 = x + 2 * stride, *x3 = x + 3 * stride;
+    __m128d a0 = _mm_set1_pd(a[0]), a1 = _mm_set1_pd(a[1]), a2 = _mm_set1_pd(a[2]), a3 = _mm_set1_pd(a[3]);
+    size_t i = 0;
+    for (; i + 2 <= n; i += 2) {
+        __m128d p = step_pd(step_pd(_mm_loadu_pd(y + i), x0 + i, a0), x1 + i, a1);
+        _mm_storeu_pd(y + i, step_pd(step_pd(p, x2 + i, a2), x3 + i, a3));
     }
-    for (size_t r = 0; r < count; r++)
-        axpy64(a[r], x + r * stride, y, n);
+    for (; i < n; i++)
+        y[i] += a[0] * x0[i] + a[1] * x1[i] + a[2] * x2[i] + a[3] * x3[i];
+}
+
+static void mix64(const double *a, size_t stride_a, size_t outputs, const double *x, size_t stride_x,
+                  size_t count, double *y, size_t stride_y, size_t n)
+{
+    size_t r = 0;
+    for (; r + 4 <= count; r += 4)
+        for (size_t k = 0; k < outputs; k++)
+            mix_four(a + k * stride_a + r, x + r * stride_x, stride_x, y + k * stride_y, n);
+    for (; r < count; r++)
+        for (size_t k = 0; k < outputs; k++)
+            axpy64(a[k * stride_a + r], x + r * stride_x, y + k * stride_y, n);
 }
 
 static void tiles(double *sums, const double *a, const double *b, size_t count, double sign)
@@ -165,6 +183,6 @@ static const struct em_pixel_kernels pixels_sse2 = {
 };
 
 const struct em_kernels em_kernels_sse2 = {
-    "sse2", dot, dot4, dot64, axpy64, product64, mix64, any_dot_f16, any_dot_i8, tiles, &ldl_any, &state_any, along_row_sse2,
+    "sse2", dot, dot4, dot64, axpy64, product64, minus64, mix64, any_dot_f16, any_dot_i8, tiles, &ldl_any, &state_any, along_row_sse2,
     along_column_sse2, &pixels_sse2,
 };

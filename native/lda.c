@@ -53,15 +53,14 @@ static double oas(double trace, double square, double count, double dim)
     return above > 0.0 ? above / below : 0.0;
 }
 
-em_shrunk em_lda_shrink(const em_facts *facts, double shrinkage, double independent, const double *system, size_t n)
+em_shrunk em_lda_shrink(const em_kernels *kernels, const em_facts *facts, double shrinkage, double independent,
+                        const double *system, size_t n)
 {
     double free = (double)facts->total - facts->classes, trace = 0.0, square = 0.0, d, least;
     em_shrunk found = {0.0, 1.0 / facts->dim};
     for (size_t i = 0; i < n; i++) {
         const double *row = system + i * n;
-        for (size_t j = 0; j < i; j++)
-            square += 2.0 * row[j] * row[j];
-        square += row[i] * row[i];
+        square += 2.0 * kernels->dot64(row, row, i) + row[i] * row[i];
         trace += row[i];
     }
     /* Rounding leaves a trace of about 1e-16 where there is no scatter at all. */
@@ -82,13 +81,12 @@ static int dual(const em_kernels *kernels, const em_facts *facts, double shrinka
 {
     size_t n = facts->total, dim = facts->dim;
     em_shrunk s;
-    for (size_t i = 0; i < n; i++) {
-        double *row = at.residuals + i * dim;
-        memcpy(row, facts->z + i * dim, dim * sizeof *row);
-        kernels->axpy64(-1.0, at.means + facts->y[i] * dim, row, dim);
-    }
+    for (size_t i = 0; i < n; i++)
+        kernels->minus64(facts->z + i * dim, at.means + facts->y[i] * dim, dim, at.residuals + i * dim);
     em_gram(kernels, at.residuals, n, dim, at.system);
-    s = em_lda_shrink(facts, shrinkage, independent, at.system, n);
+    if (!em_gram_finite(at.system, n))
+        return EM_ERR_VALUE;
+    s = em_lda_shrink(kernels, facts, shrinkage, independent, at.system, n);
     memcpy(weights, at.means, facts->classes * dim * sizeof *weights);
     if (s.a > 0.0) {
         int status;
@@ -101,8 +99,7 @@ static int dual(const em_kernels *kernels, const em_facts *facts, double shrinka
         em_cholesky_solve(kernels, at.system, n, at.solved, facts->classes);
         for (size_t i = 0; i < facts->classes * n; i++)
             at.solved[i] = -at.solved[i];
-        for (size_t c = 0; c < facts->classes; c++)
-            kernels->mix64(at.solved + c * n, at.residuals, dim, n, weights + c * dim, dim);
+        kernels->mix64(at.solved, n, facts->classes, at.residuals, dim, n, weights, dim, dim);
     }
     for (size_t i = 0; i < facts->classes * dim; i++)
         weights[i] /= s.d;
@@ -117,7 +114,7 @@ static int primal(const em_kernels *kernels, const em_facts *facts, double shrin
     em_shrunk s;
     int status;
     em_within(kernels, facts, at.means, at.system);
-    s = em_lda_shrink(facts, shrinkage, independent, at.system, dim);
+    s = em_lda_shrink(kernels, facts, shrinkage, independent, at.system, dim);
     for (size_t i = 0; i < dim; i++) {
         for (size_t j = 0; j <= i; j++)
             at.system[i * dim + j] *= s.a;
@@ -134,7 +131,7 @@ static int primal(const em_kernels *kernels, const em_facts *facts, double shrin
 int em_lda(const em_kernels *kernels, const em_facts *facts, double shrinkage, uint32_t independent, void *memory,
            size_t size, double *weights, double *bias)
 {
-    int status = em_check_facts(facts), from_examples;
+    int status = em_check_sums(facts), from_examples;
     size_t dim;
     work at;
     if (status != EM_OK)
@@ -146,6 +143,8 @@ int em_lda(const em_kernels *kernels, const em_facts *facts, double shrinkage, u
     from_examples = em_is_dual(facts);
     if (!from_examples && facts->moment == NULL)
         return EM_ERR_NULL;
+    if (!from_examples && facts->z != NULL && !em_finite(facts->z, (size_t)facts->total * facts->dim))
+        return EM_ERR_VALUE;
     status = em_check_memory(memory, size, em_lda_size(facts->classes, facts->dim, facts->total, from_examples));
     if (status != EM_OK)
         return status;

@@ -62,10 +62,8 @@ static void begin(const em_kernels *kernels, const em_facts *facts, work *at)
     for (size_t c = 0; c < facts->classes; c++)
         for (size_t i = 0; i < dim; i++)
             at->means[c * dim + i] = facts->sums[c * dim + i] / facts->counts[c];
-    for (size_t i = 0; i < facts->total; i++) {
-        memcpy(at->rows + i * dim, facts->z + i * dim, dim * sizeof(double));
-        kernels->axpy64(-1.0, at->means + facts->y[i] * dim, at->rows + i * dim, dim);
-    }
+    for (size_t i = 0; i < facts->total; i++)
+        kernels->minus64(facts->z + i * dim, at->means + facts->y[i] * dim, dim, at->rows + i * dim);
 }
 
 static int prepare_primal(const em_kernels *kernels, const em_facts *facts, double shrinkage, double independent,
@@ -74,7 +72,7 @@ static int prepare_primal(const em_kernels *kernels, const em_facts *facts, doub
     size_t dim = facts->dim;
     int status;
     em_within(kernels, facts, at->means, at->system);
-    at->shrunk = em_lda_shrink(facts, shrinkage, independent, at->system, dim);
+    at->shrunk = em_lda_shrink(kernels, facts, shrinkage, independent, at->system, dim);
     for (size_t i = 0; i < dim; i++) {
         for (size_t j = 0; j <= i; j++)
             at->system[i * dim + j] *= at->shrunk.a;
@@ -121,7 +119,7 @@ static int prepare_dual(const em_kernels *kernels, const em_facts *facts, double
     em_gram(kernels, at->rows, n, facts->dim, at->system);
     em_products(kernels, at->means, classes, at->rows, n, facts->dim, at->cross);
     em_products(kernels, at->means, classes, at->means, classes, facts->dim, at->mm);
-    at->shrunk = em_lda_shrink(facts, shrinkage, independent, at->system, n);
+    at->shrunk = em_lda_shrink(kernels, facts, shrinkage, independent, at->system, n);
     d = at->shrunk.d;
     if (at->shrunk.a > 0.0) {
         int status = invert_lifted(kernels, facts, at);

@@ -70,9 +70,9 @@ static double target(const em_facts *facts, int balance, uint32_t c)
     return balance ? 1.0 / facts->counts[c] : 1.0;
 }
 
-static void centre_rows(const em_facts *facts, work *at)
+static void centre_rows(const em_kernels *kernels, const em_facts *facts, work *at)
 {
-    em_centre(facts->z, facts->total, facts->dim, at->mean, at->rows);
+    em_centre(kernels, facts->z, facts->total, facts->dim, at->mean, at->rows);
 }
 
 /* Y - mean(y), each class a row. */
@@ -125,7 +125,7 @@ static int fit_primal(const em_kernels *kernels, const em_facts *facts, double l
     status = em_cholesky(kernels, at->system, dim);
     if (status != EM_OK)
         return status;
-    centre_rows(facts, at);
+    centre_rows(kernels, facts, at);
     em_cholesky_forward(kernels, at->system, dim, at->rows, total);
     for (uint32_t c = 0; c < facts->classes; c++) {
         double one = target(facts, balance, c), *row = at->across + c * dim;
@@ -201,7 +201,7 @@ static int begin(const em_kernels *kernels, const em_facts *facts, const uint32_
         at->kept = NULL;
     em_mean(kernels, facts, at->mean);
     if (at->dual)
-        centre_rows(facts, at);
+        centre_rows(kernels, facts, at);
     if (at->kept != NULL)
         em_gram(kernels, at->rows, facts->total, facts->dim, at->kept);
     return EM_OK;

@@ -55,6 +55,7 @@ typedef struct em_shrunk {
 } em_shrunk;
 
 /* From the lower triangle of X^T X or X X^T (n, n). independent: less the number of classes. */
-em_shrunk em_lda_shrink(const em_facts *facts, double shrinkage, double independent, const double *system, size_t n);
+em_shrunk em_lda_shrink(const em_kernels *kernels, const em_facts *facts, double shrinkage, double independent,
+                        const double *system, size_t n);
 
 #endif

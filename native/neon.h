@@ -154,21 +154,39 @@ static inline void neon_product64(double sign, const double *a, size_t stride_a,
         }
 }
 
-static inline void neon_mix64(const double *a, const double *x, size_t stride, size_t count, double *y, size_t n)
+static inline void neon_minus64(const double *x, const double *y, size_t n, double *out)
 {
-    for (; count >= 4; count -= 4, a += 4, x += 4 * stride) {
-        size_t i = 0;
-        for (; i + 2 <= n; i += 2) {
-            float64x2_t p = vfmaq_n_f64(vld1q_f64(y + i), vld1q_f64(x + i), a[0]);
-            p = vfmaq_n_f64(p, vld1q_f64(x + stride + i), a[1]);
-            p = vfmaq_n_f64(p, vld1q_f64(x + 2 * stride + i), a[2]);
-            vst1q_f64(y + i, vfmaq_n_f64(p, vld1q_f64(x + 3 * stride + i), a[3]));
-        }
-        for (; i < n; i++)
-            y[i] += a[0] * x[i] + a[1] * x[stride + i] + a[2] * x[2 * stride + i] + a[3] * x[3 * stride + i];
+    size_t i = 0;
+    for (; i + 2 <= n; i += 2)
+        vst1q_f64(out + i, vsubq_f64(vld1q_f64(x + i), vld1q_f64(y + i)));
+    for (; i < n; i++)
+        out[i] = x[i] - y[i];
+}
+
+static inline void neon_mix_four(const double *a, const double *x, size_t stride, double *y, size_t n)
+{
+    const double *x0 = x, *x1 = x + stride, *x2 = x + 2 * stride, *x3 = x + 3 * stride;
+    size_t i = 0;
+    for (; i + 2 <= n; i += 2) {
+        float64x2_t p = vfmaq_n_f64(vld1q_f64(y + i), vld1q_f64(x0 + i), a[0]);
+        p = vfmaq_n_f64(p, vld1q_f64(x1 + i), a[1]);
+        p = vfmaq_n_f64(p, vld1q_f64(x2 + i), a[2]);
+        vst1q_f64(y + i, vfmaq_n_f64(p, vld1q_f64(x3 + i), a[3]));
     }
-    for (size_t r = 0; r < count; r++)
-        neon_axpy64(a[r], x + r * stride, y, n);
+    for (; i < n; i++)
+        y[i] += a[0] * x0[i] + a[1] * x1[i] + a[2] * x2[i] + a[3] * x3[i];
+}
+
+static inline void neon_mix64(const double *a, size_t stride_a, size_t outputs, const double *x, size_t stride_x,
+                              size_t count, double *y, size_t stride_y, size_t n)
+{
+    size_t r = 0;
+    for (; r + 4 <= count; r += 4)
+        for (size_t k = 0; k < outputs; k++)
+            neon_mix_four(a + k * stride_a + r, x + r * stride_x, stride_x, y + k * stride_y, n);
+    for (; r < count; r++)
+        for (size_t k = 0; k < outputs; k++)
+            neon_axpy64(a[k * stride_a + r], x + r * stride_x, y + k * stride_y, n);
 }
 
 static inline void neon_tiles(double *sums, const double *a, const double *b, size_t count, double sign)
@@ -188,6 +206,7 @@ static inline void neon_tiles(double *sums, const double *a, const double *b, si
 #define neon_dot64 any_dot64
 #define neon_axpy64 any_axpy64
 #define neon_product64 any_product64
+#define neon_minus64 any_minus64
 #define neon_mix64 any_mix64
 #define neon_tiles any_tiles
 #endif

@@ -71,10 +71,18 @@ static inline void any_product64(double sign, const double *a, size_t stride_a, 
             out[r * stride + c] += sign * any_dot64(a + r * stride_a, b + c * stride_b, n);
 }
 
-static inline void any_mix64(const double *a, const double *x, size_t stride, size_t count, double *y, size_t n)
+static inline void any_minus64(const double *x, const double *y, size_t n, double *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = x[i] - y[i];
+}
+
+static inline void any_mix64(const double *a, size_t stride_a, size_t outputs, const double *x, size_t stride_x,
+                             size_t count, double *y, size_t stride_y, size_t n)
 {
     for (size_t r = 0; r < count; r++)
-        any_axpy64(a[r], x + r * stride, y, n);
+        for (size_t k = 0; k < outputs; k++)
+            any_axpy64(a[k * stride_a + r], x + r * stride_x, y + k * stride_y, n);
 }
 
 static inline float any_dot_f16(const uint16_t *a, const float *b, size_t n)

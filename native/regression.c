@@ -105,7 +105,7 @@ static void take_inputs(work *at, const double *z)
     at->least = em_least_lambda(squares, (double)dim);
     at->unit = squares / (double)total - square(at->kernels, at->mean, dim);
     at->unit = at->unit > 0.0 ? at->unit : 0.0;
-    em_centre(z, total, dim, at->mean, at->rows);
+    em_centre(at->kernels, z, total, dim, at->mean, at->rows);
     if (!at->dual)
         for (size_t i = 0; i < total; i++)
             for (size_t j = 0; j < dim; j++)
@@ -174,7 +174,7 @@ static void find_weights(work *at, size_t k, double *w)
         return;
     }
     memset(w, 0, at->dim * sizeof(double));
-    at->kernels->mix64(solved, at->rows, at->dim, at->total, w, at->dim);
+    at->kernels->mix64(solved, at->n, 1, at->rows, at->dim, at->total, w, at->dim, at->dim);
 }
 
 /* Solve for all outputs at a lambda, and find t (I - H) t of each. */
@@ -305,7 +305,7 @@ static double variance(work *at, double lambda, const double *z)
 {
     size_t dim = at->dim, n = at->n;
     double *x = at->weights, *b = at->solved, found;
-    em_centre(z, 1, dim, at->mean, x);
+    em_centre(at->kernels, z, 1, dim, at->mean, x);
     if (!at->dual) {
         em_cholesky_forward(at->kernels, at->system, n, x, 1);
         return square(at->kernels, x, n);
@@ -315,7 +315,7 @@ static double variance(work *at, double lambda, const double *z)
     found = square(at->kernels, b, n);
     for (size_t i = 0; i < n; i++)
         b[i] = -b[i];
-    at->kernels->mix64(b, at->rows, dim, n, x, dim);
+    at->kernels->mix64(b, n, 1, at->rows, dim, n, x, dim, dim);
     return square(at->kernels, x, dim) / lambda + found;
 }
 

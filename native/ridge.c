@@ -4,8 +4,6 @@
 #include <float.h>
 #include <string.h>
 
-#define AT_ONCE 4u /* examples that are added to the weights */
-
 typedef struct work {
     double *mean;    /* (dim,) */
     double *system;  /* (n, n), n = total in the dual and dim in the primal */
@@ -56,8 +54,10 @@ static int dual(const em_kernels *kernels, const em_facts *facts, double lambda,
 {
     uint32_t n = facts->total, dim = facts->dim;
     int status;
-    em_centre(facts->z, n, dim, at.mean, at.centred);
+    em_centre(kernels, facts->z, n, dim, at.mean, at.centred);
     em_gram(kernels, at.centred, n, dim, at.system);
+    if (!em_gram_finite(at.system, n))
+        return EM_ERR_VALUE;
     for (uint32_t i = 0; i < n; i++)
         at.system[(size_t)i * n + i] += lambda;
     status = em_cholesky(kernels, at.system, n);
@@ -70,10 +70,7 @@ static int dual(const em_kernels *kernels, const em_facts *facts, double lambda,
     }
     em_cholesky_solve(kernels, at.system, n, at.targets, facts->classes);
     memset(weights, 0, (size_t)facts->classes * dim * sizeof *weights);
-    for (uint32_t i = 0; i < n; i += AT_ONCE)
-        for (uint32_t c = 0; c < facts->classes; c++)
-            kernels->mix64(at.targets + (size_t)c * n + i, at.centred + (size_t)i * dim, dim,
-                           n - i < AT_ONCE ? n - i : AT_ONCE, weights + (size_t)c * dim, dim);
+    kernels->mix64(at.targets, n, facts->classes, at.centred, dim, n, weights, dim, dim);
     return EM_OK;
 }
 
@@ -101,7 +98,7 @@ static int primal(const em_kernels *kernels, const em_facts *facts, double lambd
 int em_ridge(const em_kernels *kernels, const em_facts *facts, double lambda, int balance, void *memory, size_t size,
              double *weights, double *bias)
 {
-    int status = em_check_facts(facts), from_examples;
+    int status = em_check_sums(facts), from_examples;
     double least;
     work at;
     if (status != EM_OK)
@@ -113,6 +110,8 @@ int em_ridge(const em_kernels *kernels, const em_facts *facts, double lambda, in
     from_examples = em_is_dual(facts);
     if (!from_examples && facts->moment == NULL)
         return EM_ERR_NULL;
+    if (!from_examples && facts->z != NULL && !em_finite(facts->z, (size_t)facts->total * facts->dim))
+        return EM_ERR_VALUE;
     status = em_check_memory(memory, size, em_ridge_size(facts->classes, facts->dim, facts->total, from_examples));
     if (status != EM_OK)
         return status;

@@ -117,12 +117,12 @@ static int take_memory(learner *self)
 static int open_journal(learner *self)
 {
     const learner_options *options = &self->options;
-    em_journal_limits limits = {options->examples, options->classes, 255, 256, 4096, 64, 64, 4096};
-    em_journal_options how = {NULL, 0, options->readonly ? EM_JOURNAL_READ : EM_JOURNAL_WRITE, 0};
+    em_journal_limits limits = {.examples = options->examples, .classes = options->classes, .uuids = 256,
+                                .ranges = 4096, .undo = 64, .seals = 64, .seal_ranges = 4096};
+    em_journal_options how = {.embedding_id = self->head.embedding_id, .dim = self->head.dim};
     size_t size = em_journal_size(&limits);
     int status;
-    how.embedding_id = self->head.embedding_id;
-    how.dim = self->head.dim;
+    how.mode = options->readonly ? EM_JOURNAL_READ : EM_JOURNAL_WRITE;
     self->store_memory = aligned(em_posix_size());
     self->journal_memory = aligned(size);
     if (self->store_memory == NULL || self->journal_memory == NULL) {
@@ -200,9 +200,8 @@ int learner_take(learner *self, const float *raw)
 
 int learner_learn(learner *self, const char *label, const char *variant)
 {
-    em_example example = {label, NULL, variant, NULL, NULL, 0};
+    em_example example = {.label = label, .variant = variant, .q20 = self->q20};
     int status = EM_OK, of_class;
-    example.q20 = self->q20;
     /* What the state cannot take must not get into the journal. */
     if (self->kind.kind == EM_STATE_DUAL && em_state_total(self->state) >= self->kind.examples)
         status = EM_ERR_FULL;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -412,18 +413,88 @@ def test_frames_of_a_camera(form, stride, tmp_path):
 # Cortex-M
 
 
-@pytest.mark.parametrize("cpu", ["cortex-m4", "cortex-m7"])
-def test_a_cortex_m_learns_and_forgets(cpu, tmp_path):
+MACHINES = {"cortex-m4": "mps2-an386", "cortex-m7": "mps2-an500"}
+
+
+@cache
+def firmware(cpu: str) -> Path:
+    """The folder with both programs."""
     for tool in ("arm-none-eabi-gcc", "qemu-system-arm", "make"):
         if shutil.which(tool) is None:
             pytest.skip(f"there is no {tool}")
-    command = ["make", "-s", "-C", str(EXAMPLES / "cortex_m"), f"CPU={cpu}", f"BUILD={ROOT / 'build' / cpu}", "run"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    folder = ROOT / "build" / cpu
+    subprocess.run(["make", "-s", "-C", str(EXAMPLES / "cortex_m"), f"CPU={cpu}", f"BUILD={folder}"], check=True)
+    return folder
+
+
+def emulate(cpu: str, name: str, folder: Path) -> list[str]:
+    """What a program says, which finds its files in `folder`; it must end with status 0."""
+    machine = ["-M", MACHINES[cpu], "-display", "none", "-monitor", "none", "-serial", "none"]
+    host = ["-chardev", "stdio,id=host", "-semihosting-config", "enable=on,target=native,chardev=host"]
+    command = ["qemu-system-arm", *machine, *host, "-kernel", str(firmware(cpu) / name)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("cpu", MACHINES)
+def test_a_cortex_m_learns_and_forgets(cpu, tmp_path):
+    lines = emulate(cpu, "learn_digits.elf", tmp_path)
     assert lines[-1] == "all is well" and not any("WRONG" in line for line in lines)
     assert sum(line.startswith("  ok") for line in lines) == 16
     assert int(next(line for line in lines if line.startswith("stack: ")).split()[1]) < 4096
+
+
+def digits_of_the_board() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """What it is taught (5, 5, 64) and asked (5, 6, 64), and the names."""
+    chosen = runpy.run_path(str(EXAMPLES / "cortex_m" / "make_digits.py"))
+    ink = chosen["choose"]() / 16.0
+    return ink[:, : chosen["SHOTS"]], ink[:, chosen["SHOTS"] :], [str(digit) for digit in chosen["DIGITS"]]
+
+
+def asked_lines(learner: Learner, asked: np.ndarray, names: list[str]) -> list[str]:
+    return [
+        f"asked {n}: {' '.join(p.label for p in learner.predict_many(rows))}"
+        for n, rows in zip(names, asked, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("cpu", MACHINES)
+def test_what_a_cortex_m_was_taught_outlives_the_power(cpu, tmp_path):
+    taught, asked, names = digits_of_the_board()
+    path = tmp_path / "digits.learned"
+    for life, name in enumerate(names[:3]):
+        lines = emulate(cpu, "keep_digits.elf", tmp_path)
+        assert lines[:2] == [" ".join([f"known: {5 * life} examples of", *names[:life]]), f"learned {name}"]
+    # Python reads it, sees what the board saw, and teaches it what the board would learn next, and more.
+    with Learner(dim=64, journal=path, head="euclidean") as learner:
+        assert learner.counts == dict.fromkeys(names[:3], 5)
+        assert asked_lines(learner, asked, names) == lines[2:7]
+        assert (
+            learner.journal.embeddings(list(learner.examples)) == learner._embed(list(taught[:3].reshape(-1, 64)))[0]
+        ).all()
+        learner.learn_many(taught[3], names[3])
+        learner.learn(asked[3][0], "six or so")
+    lines = emulate(cpu, "keep_digits.elf", tmp_path)
+    assert lines[:2] == ["known: 21 examples of 0 3 5 6 six or so", f"learned {names[4]}"]
+    with Learner(dim=64, journal=path, head="euclidean") as learner:
+        assert asked_lines(learner, asked, names) == lines[2:7]
+    # The power goes while the last digit is written.
+    path.write_bytes(path.read_bytes()[:-20])
+    lines = emulate(cpu, "keep_digits.elf", tmp_path)
+    assert lines[0].startswith("the power went") and lines[1:3] == [
+        "known: 21 examples of 0 3 5 6 six or so",
+        "learned 9",
+    ]
+    for _ in range(3):
+        lines = emulate(cpu, "keep_digits.elf", tmp_path)
+        assert lines[1] == "forgot 9 and took it back"
+        if "compacted" in lines:
+            break
+    assert "compacted" in lines
+    with Learner(dim=64, journal=path, head="euclidean") as learner:
+        assert learner.counts == {**dict.fromkeys(names, 5), "six or so": 1}
+        assert asked_lines(learner, asked, names) == lines[3:8]
 
 
 def test_the_digits_of_the_cortex_m_are_those_shipped():

@@ -43,6 +43,10 @@ static const struct {
 
 /* ---- semihosting ------------------------------------------------------------------------------------------------ */
 
+enum operation { OPEN = 0x01, CLOSE = 0x02, WRITE0 = 0x04, WRITE = 0x05, READ = 0x06, LENGTH = 0x0c };
+enum more_operations { CLOCK = 0x10, TIME = 0x11, EXIT = 0x20 };
+enum mode { READ_BINARY = 1, WRITE_BINARY = 5 };
+
 static uint32_t call_host(uint32_t operation, const void *argument)
 {
     register uint32_t r0 __asm__("r0") = operation;
@@ -53,7 +57,7 @@ static uint32_t call_host(uint32_t operation, const void *argument)
 
 void say(const char *text)
 {
-    call_host(0x04, text); /* SYS_WRITE0 */
+    call_host(WRITE0, text);
 }
 
 void say_number(uint32_t number)
@@ -68,10 +72,54 @@ void say_number(uint32_t number)
     say(digits + at);
 }
 
+static int32_t open_file(const char *file, uint32_t mode)
+{
+    uint32_t size = 0;
+    while (file[size] != '\0')
+        size++;
+    const uint32_t what[3] = {(uint32_t)(uintptr_t)file, mode, size};
+    return (int32_t)call_host(OPEN, what);
+}
+
+/* READ and WRITE return how many bytes are missing. */
+static int transfer(uint32_t operation, int32_t handle, const void *data, size_t size)
+{
+    const uint32_t what[3] = {(uint32_t)handle, (uint32_t)(uintptr_t)data, (uint32_t)size};
+    uint32_t missing = size > 0 ? call_host(operation, what) : 0;
+    const uint32_t closing[1] = {(uint32_t)handle};
+    call_host(CLOSE, closing);
+    return missing == 0 ? 0 : -1;
+}
+
+int host_read(const char *file, void *data, size_t room, size_t *size)
+{
+    int32_t handle = open_file(file, READ_BINARY);
+    const uint32_t what[1] = {(uint32_t)handle};
+    if (handle < 0)
+        return -1;
+    *size = call_host(LENGTH, what);
+    if (*size > room) {
+        call_host(CLOSE, what);
+        return -1;
+    }
+    return transfer(READ, handle, data, *size);
+}
+
+int host_write(const char *file, const void *data, size_t size)
+{
+    int32_t handle = open_file(file, WRITE_BINARY);
+    return handle < 0 ? -1 : transfer(WRITE, handle, data, size);
+}
+
+uint64_t host_clock(void)
+{
+    return (uint64_t)call_host(TIME, NULL) << 32 | call_host(CLOCK, NULL);
+}
+
 void finish(int status)
 {
     const uint32_t why[2] = {0x20026, (uint32_t)status}; /* ADP_Stopped_ApplicationExit */
-    call_host(0x20, why);                                /* SYS_EXIT_EXTENDED */
+    call_host(EXIT, why);
     for (;;) {
     }
 }

@@ -135,7 +135,7 @@ static void say_sizes(void)
     static const uint32_t dims[] = {64, 128, 256, 640};
     say("bytes of a state of 5 classes:   means   ridge, 25 examples\n");
     for (uint32_t i = 0; i < sizeof dims / sizeof dims[0]; i++) {
-        em_state_options options = {EM_STATE_MEANS, dims[i], 5, 0, EM_EUCLIDEAN, 0.0, 0};
+        em_state_options options = {.kind = EM_STATE_MEANS, .dim = dims[i], .classes = 5, .means = EM_EUCLIDEAN};
         say("  ");
         say_number(dims[i]);
         say(" dimensions: ");
@@ -151,7 +151,7 @@ static void say_sizes(void)
 
 int main(void)
 {
-    em_state_options options = {EM_STATE_MEANS, DIM, CLASSES, 0, EM_EUCLIDEAN, 0.0, 0};
+    em_state_options options = {.kind = EM_STATE_MEANS, .dim = DIM, .classes = CLASSES, .means = EM_EUCLIDEAN};
     say("class means: ");
     exercise(make(&options, means_memory, sizeof means_memory), by_means, 0.0);
 

@@ -5,6 +5,7 @@ python examples/c/cortex_m/make_digits.py          (--check: only compare)
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def text() -> str:
         "#define DIM 64",
         f"#define CLASSES {len(DIGITS)} /* the digits {', '.join(map(str, DIGITS))} */",
         f"#define SHOTS {SHOTS}\n#define ASKED {ASKED}\n#define LAMBDA {LAMBDA}",
+        "#define NAMES {" + ", ".join(f'"{digit}"' for digit in DIGITS) + "}",
         '#define IN_DIGITS __attribute__((section(".digits")))\n',
     ]
     for name, some, count in (("taught", ink[:, :SHOTS], "SHOTS"), ("asked", ink[:, SHOTS:], "ASKED")):
@@ -72,6 +74,11 @@ def text() -> str:
     for name, head in (("means", make_head("euclidean")), ("ridge", make_head("ridge", lambda_=LAMBDA))):
         rows = ["    " + ", ".join(map(str, r)) for r in answers(ink, head)]
         parts.append(table("unsigned char", f"by_{name}", "[CLASSES * ASKED]", rows))
+    own = [f"0x{byte:02x}" for byte in hashlib.sha256(b"edgemeta own embeddings 1|64|1.0|True|1.0|").digest()]
+    parts.append("/* What journals of such embeddings are bound to (SPEC.md): those of Learner(dim=64). */")
+    parts.append(
+        f"#define OWN_EMBEDDINGS {{{', '.join(own[:16])}, \\\n                        {', '.join(own[16:])}}}\n"
+    )
     return "\n".join(parts)
 
 

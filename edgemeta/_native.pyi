@@ -55,6 +55,47 @@ class Kernels:
         bias: Buffer,
         /,
     ) -> int: ...
+    def ridge_leave_out(
+        self,
+        counts: Buffer,
+        sums: Buffer,
+        squares: float,
+        moment: Buffer | None,
+        z: Buffer | None,
+        y: Buffer | None,
+        lambda_: float,
+        balance: bool,
+        groups: Buffer | None,
+        scores: Buffer,
+        /,
+    ) -> int: ...
+    def ridge_choose(
+        self,
+        counts: Buffer,
+        sums: Buffer,
+        squares: float,
+        moment: Buffer | None,
+        z: Buffer | None,
+        y: Buffer | None,
+        balance: bool,
+        groups: Buffer | None,
+        /,
+    ) -> float: ...
+    def lda_leave_out(
+        self,
+        counts: Buffer,
+        sums: Buffer,
+        squares: float,
+        moment: Buffer | None,
+        z: Buffer | None,
+        y: Buffer | None,
+        shrinkage: float,
+        independent: int,
+        groups: Buffer | None,
+        scores: Buffer,
+        squares_left: Buffer,
+        /,
+    ) -> int: ...
     def scorer(self, weights: Buffer, bias: Buffer, /) -> Scorer: ...
     def moment(self, dim: int, /) -> Moment: ...
 

@@ -211,11 +211,51 @@ def lda(facts: Facts, shrinkage: float | None, *, dual: bool) -> tuple[Floats, F
     return (weights, bias) if status == 0 else None
 
 
-def _facts(
-    facts: Facts, *, dual: bool
-) -> tuple[Floats, Floats, float, Floats | None, Floats | None, NDArray[np.uint32] | None]:
+def ridge_leave_out(facts: Facts, lambda_: float, balance: bool) -> Floats | None:
+    """Scores (N, C) as `heads.ridge.Ridge.leave_out` at an absolute lambda."""
+    core = _core()
+    if core is None:
+        return None
+    scores = np.empty((facts.total, len(facts.counts)))
+    status = core.ridge_leave_out(*_left_out(facts), lambda_, balance, _groups(facts), scores)
+    return scores if status == 0 else None
+
+
+def ridge_lambda(facts: Facts, balance: bool) -> float | None:
+    """The lambda that `heads.ridge.Ridge` chooses by leaving out."""
+    core = _core()
+    found = -1.0 if core is None else core.ridge_choose(*_left_out(facts), balance, _groups(facts))
+    return found if found > 0.0 else None
+
+
+def lda_leave_out(facts: Facts, shrinkage: float | None) -> tuple[Floats, Floats] | None:
+    """Scores (N, C) as `heads.lda.LDA.leave_out`, and z^T Sigma^-1 z (N,) without each fold."""
+    core = _core()
+    if core is None:
+        return None
+    scores, squares = np.empty((facts.total, len(facts.counts))), np.empty(facts.total)
+    rho = -1.0 if shrinkage is None else shrinkage
+    status = core.lda_leave_out(*_left_out(facts), rho, facts.independent(), _groups(facts), scores, squares)
+    return (scores, squares) if status == 0 else None
+
+
+Arrays = tuple[Floats, Floats, float, "Floats | None", "Floats | None", "NDArray[np.uint32] | None"]
+
+
+def _facts(facts: Facts, *, dual: bool) -> Arrays:
     counts, sums = np.ascontiguousarray(facts.counts), np.ascontiguousarray(facts.sums)
     if not dual:
         return counts, sums, facts.squares, np.ascontiguousarray(facts.moment()), None, None
     z, y = facts.examples()
     return counts, sums, facts.squares, None, np.ascontiguousarray(z), y.astype(np.uint32)
+
+
+def _left_out(facts: Facts) -> Arrays:
+    """The examples in any case, and G where the form needs it."""
+    counts, sums, squares, _, z, y = _facts(facts, dual=True)
+    moment = None if facts.total < facts.dim else np.ascontiguousarray(facts.moment())
+    return counts, sums, squares, moment, z, y
+
+
+def _groups(facts: Facts) -> NDArray[np.uint32]:
+    return facts.groups().astype(np.uint32)

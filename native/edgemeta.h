@@ -398,9 +398,11 @@ EM_API int em_means_leave_out(int kind, const em_facts *facts, const uint32_t *g
 EM_API size_t em_ridge_leave_out_size(const em_facts *facts, const uint32_t *groups);
 EM_API int em_ridge_leave_out(const em_kernels *kernels, const em_facts *facts, const uint32_t *groups, double lambda,
                               int balance, void *memory, size_t size, double *scores);
+/* squares: (total,) or NULL: z^T S z of each example with S the inverse covariance without its group; with 2 times a score it
+ * makes the squared distance to a mean, squares - 2 scores. */
 EM_API size_t em_lda_leave_out_size(const em_facts *facts, const uint32_t *groups);
 EM_API int em_lda_leave_out(const em_kernels *kernels, const em_facts *facts, const uint32_t *groups, double shrinkage,
-                            uint32_t independent, void *memory, size_t size, double *scores);
+                            uint32_t independent, void *memory, size_t size, double *scores, double *squares);
 /* The lambda that ridge chooses for itself by leaving out (edgemeta/heads/ridge.py, `lambda_=None`), above its floor. */
 EM_API size_t em_ridge_choose_size(const em_facts *facts, const uint32_t *groups);
 EM_API int em_ridge_choose(const em_kernels *kernels, const em_facts *facts, const uint32_t *groups, int balance,

@@ -21,6 +21,7 @@ typedef struct work {
     double *new_xx;  /* (k, k) */
     double *norms;   /* (classes,) */
     double *scores;  /* (total, classes) */
+    double *squares; /* (total,): z^T Sigma^-1 z */
 } work;
 
 static work lay_out(em_room *room, const em_facts *facts, const uint32_t *groups)
@@ -43,6 +44,7 @@ static work lay_out(em_room *room, const em_facts *facts, const uint32_t *groups
     at.new_xx = em_take(room, k, k, sizeof(double));
     at.norms = em_take(room, classes, 1, sizeof(double));
     at.scores = em_take(room, total, classes, sizeof(double));
+    at.squares = em_take(room, total, 1, sizeof(double));
     return at;
 }
 
@@ -223,20 +225,23 @@ static void score(const em_kernels *kernels, const em_facts *facts, work *at, em
     for (size_t r = 0; r < k; r++) {
         uint32_t own = facts->y[fold.rows[r]];
         double *row = at->scores + (size_t)fold.rows[r] * classes;
+        double square = at->mm[own * classes + own] + 2.0 * at->new_xm[r * classes + own] + at->new_xx[r * k + r];
         for (size_t c = 0; c < classes; c++)
             row[c] = at->mm[own * classes + c] + at->new_xm[r * classes + c] - 0.5 * at->norms[c];
         for (size_t s = 0; s < k; s++) {
             uint32_t c = facts->y[fold.rows[s]];
             double left = at->folds.left[c];
             kernels->axpy64(at->xm[own * facts->total + fold.rows[s]], at->gained + s * wide, row, classes);
+            square += at->xm[own * facts->total + fold.rows[s]] * at->gained[s * wide + own];
             if (left > 0.0)
                 row[c] -= (at->new_xx[r * k + s] + at->new_xm[s * classes + own]) / left;
         }
+        at->squares[fold.rows[r]] = square;
     }
 }
 
 int em_lda_leave_out(const em_kernels *kernels, const em_facts *facts, const uint32_t *groups, double shrinkage,
-                     uint32_t independent, void *memory, size_t size, double *scores)
+                     uint32_t independent, void *memory, size_t size, double *scores, double *squares)
 {
     int status = em_check_leaving(facts, scores);
     em_room room = {memory, 0};
@@ -252,6 +257,7 @@ int em_lda_leave_out(const em_kernels *kernels, const em_facts *facts, const uin
     if (status != EM_OK)
         return status;
     at = lay_out(&room, facts, groups);
+    memset(at.squares, 0, facts->total * sizeof *at.squares);
     begin(kernels, facts, &at);
     known = (double)independent - facts->classes;
     status = (at.dual ? prepare_dual : prepare_primal)(kernels, facts, shrinkage, known, &at);
@@ -267,5 +273,7 @@ int em_lda_leave_out(const em_kernels *kernels, const em_facts *facts, const uin
     }
     if (status == EM_OK)
         memcpy(scores, at.scores, (size_t)facts->total * facts->classes * sizeof *scores);
+    if (status == EM_OK && squares != NULL)
+        memcpy(squares, at.squares, facts->total * sizeof *squares);
     return status;
 }

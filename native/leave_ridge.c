@@ -75,14 +75,14 @@ static void centre_rows(const em_kernels *kernels, const em_facts *facts, work *
     em_centre(kernels, facts->z, facts->total, facts->dim, at->mean, at->rows);
 }
 
-/* Y - mean(y), each class a row. */
-static void centre_targets(const em_facts *facts, int balance, work *at)
+/* Y - mean(y), each class a row, onto the residuals. */
+static void add_targets(const em_facts *facts, int balance, work *at)
 {
     size_t total = facts->total;
     for (uint32_t c = 0; c < facts->classes; c++) {
         double one = target(facts, balance, c), offset = facts->counts[c] * one / (double)total;
         for (size_t i = 0; i < total; i++)
-            at->residuals[c * total + i] = (facts->y[i] == c ? one : 0.0) - offset;
+            at->residuals[c * total + i] += (facts->y[i] == c ? one : 0.0) - offset;
     }
 }
 
@@ -109,7 +109,8 @@ static int fit_dual(const em_kernels *kernels, const em_facts *facts, double lam
     status = em_cholesky(kernels, at->system, n);
     if (status != EM_OK)
         return status;
-    centre_targets(facts, balance, at);
+    memset(at->residuals, 0, facts->classes * n * sizeof *at->residuals);
+    add_targets(facts, balance, at);
     em_cholesky_solve(kernels, at->system, n, at->residuals, facts->classes);
     em_cholesky_invert(kernels, at->system, n);
     return EM_OK;
@@ -133,10 +134,10 @@ static int fit_primal(const em_kernels *kernels, const em_facts *facts, double l
             row[i] = (facts->sums[c * dim + i] - facts->counts[c] * at->mean[i]) * one;
     }
     em_cholesky_forward(kernels, at->system, dim, at->across, facts->classes);
-    centre_targets(facts, balance, at);
-    for (size_t c = 0; c < facts->classes; c++)
-        for (size_t i = 0; i < total; i++)
-            at->residuals[c * total + i] -= kernels->dot64(at->rows + i * dim, at->across + c * dim, dim);
+    em_products(kernels, at->across, facts->classes, at->rows, total, dim, at->residuals);
+    for (size_t i = 0; i < facts->classes * total; i++)
+        at->residuals[i] = -at->residuals[i];
+    add_targets(facts, balance, at);
     return EM_OK;
 }
 

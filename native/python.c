@@ -325,6 +325,90 @@ static PyObject *kernels_lda(PyObject *object, PyObject *const *args, Py_ssize_t
     return status_of(status);
 }
 
+/* The groups of a taught set, uint32 (total,), and the arrays that leaving out fills. */
+static int take_left_out(PyObject *const *args, Py_buffer *views, const em_facts *facts)
+{
+    return take_or_none(args[0], &views[0], sizeof(uint32_t), facts->total, "groups") < 0 ||
+                   take(args[1], &views[1], sizeof(double), (size_t)facts->total * facts->classes, 1, "scores") < 0
+               ? -1
+               : 0;
+}
+
+/* ridge_leave_out(facts..., lambda, balance, groups, scores) */
+static PyObject *kernels_ridge_leave_out(PyObject *object, PyObject *const *args, Py_ssize_t given)
+{
+    const em_kernels *kernels = ((kernels_object *)object)->kernels;
+    Py_buffer views[FACTS + 2] = {{0}};
+    em_facts facts = {0};
+    scratch memory;
+    double lambda;
+    int balance, status;
+    if (arguments("ridge_leave_out", given, 10) || take_facts(args, views, &facts) < 0 || real(args[6], &lambda) < 0 ||
+        (balance = PyObject_IsTrue(args[7])) < 0 || take_left_out(args + 8, views + FACTS, &facts) < 0 ||
+        reserve(&memory, em_ridge_leave_out_size(&facts, views[FACTS].buf)) < 0) {
+        release(views, FACTS + 2);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    status = em_ridge_leave_out(kernels, &facts, views[FACTS].buf, lambda, balance, memory.at, memory.size,
+                                views[FACTS + 1].buf);
+    Py_END_ALLOW_THREADS
+    PyMem_RawFree(memory.raw);
+    release(views, FACTS + 2);
+    return status_of(status);
+}
+
+/* lda_leave_out(facts..., shrinkage, independent, groups, scores, squares) */
+static PyObject *kernels_lda_leave_out(PyObject *object, PyObject *const *args, Py_ssize_t given)
+{
+    const em_kernels *kernels = ((kernels_object *)object)->kernels;
+    Py_buffer views[FACTS + 3] = {{0}};
+    em_facts facts = {0};
+    scratch memory;
+    double shrinkage;
+    uint32_t independent;
+    int status;
+    if (arguments("lda_leave_out", given, 11) || take_facts(args, views, &facts) < 0 ||
+        real(args[6], &shrinkage) < 0 || whole(args[7], &independent) < 0 ||
+        take_left_out(args + 8, views + FACTS, &facts) < 0 ||
+        take(args[10], &views[FACTS + 2], sizeof(double), facts.total, 1, "squares") < 0 ||
+        reserve(&memory, em_lda_leave_out_size(&facts, views[FACTS].buf)) < 0) {
+        release(views, FACTS + 3);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    status = em_lda_leave_out(kernels, &facts, views[FACTS].buf, shrinkage, independent, memory.at, memory.size,
+                              views[FACTS + 1].buf, views[FACTS + 2].buf);
+    Py_END_ALLOW_THREADS
+    PyMem_RawFree(memory.raw);
+    release(views, FACTS + 3);
+    return status_of(status);
+}
+
+/* ridge_choose(facts..., balance, groups): lambda, or a status. */
+static PyObject *kernels_ridge_choose(PyObject *object, PyObject *const *args, Py_ssize_t given)
+{
+    const em_kernels *kernels = ((kernels_object *)object)->kernels;
+    Py_buffer views[FACTS + 1] = {{0}};
+    em_facts facts = {0};
+    scratch memory;
+    double lambda = 0.0;
+    int balance, status;
+    if (arguments("ridge_choose", given, 8) || take_facts(args, views, &facts) < 0 ||
+        (balance = PyObject_IsTrue(args[6])) < 0 ||
+        take_or_none(args[7], &views[FACTS], sizeof(uint32_t), facts.total, "groups") < 0 ||
+        reserve(&memory, em_ridge_choose_size(&facts, views[FACTS].buf)) < 0) {
+        release(views, FACTS + 1);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    status = em_ridge_choose(kernels, &facts, views[FACTS].buf, balance, memory.at, memory.size, &lambda);
+    Py_END_ALLOW_THREADS
+    PyMem_RawFree(memory.raw);
+    release(views, FACTS + 1);
+    return status == EM_OK ? PyFloat_FromDouble(lambda) : PyFloat_FromDouble(status);
+}
+
 /* scorer(weights, bias): float32 (classes, dim) and (classes,). */
 static PyObject *kernels_scorer(PyObject *object, PyTypeObject *defining, PyObject *const *args, Py_ssize_t given,
                                 PyObject *names)
@@ -521,6 +605,9 @@ static PyMethodDef kernels_methods[] = {
     {"normalise", FAST(kernels_normalise), METH_FASTCALL, NULL},
     {"ridge", FAST(kernels_ridge), METH_FASTCALL, NULL},
     {"lda", FAST(kernels_lda), METH_FASTCALL, NULL},
+    {"ridge_leave_out", FAST(kernels_ridge_leave_out), METH_FASTCALL, NULL},
+    {"ridge_choose", FAST(kernels_ridge_choose), METH_FASTCALL, NULL},
+    {"lda_leave_out", FAST(kernels_lda_leave_out), METH_FASTCALL, NULL},
     {"scorer", FAST(kernels_scorer), METH_METHOD | METH_FASTCALL | METH_KEYWORDS, NULL},
     {"moment", FAST(kernels_moment), METH_METHOD | METH_FASTCALL | METH_KEYWORDS, NULL},
     {NULL, NULL, 0, NULL},

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from edgemeta.bundle import Bundle, HeadRecipe, InputContract, write_bundle
+from edgemeta.export.graph import PixelsToEmbedding
+from edgemeta.export.onnx import FP32, to_onnx
 from edgemeta.normalisation import Normalisation
-from export.graph import PixelsToEmbedding
-from export.onnx import FP32, to_onnx
 
 SIDE, WIDTH, DIM = 96, 0.35, 1280
 # Expansion, channels, repeats, stride: table 2 of the paper.

@@ -79,6 +79,11 @@ class Ridge:
 
     def leave_out(self, facts: Facts) -> Floats:
         """The PRESS residuals of each fold, in the form that `solve` takes."""
+        found = kernels.ridge_leave_out(facts, self._lambda(facts), self.balance)
+        return self.left_out(facts) if found is None else found
+
+    def left_out(self, facts: Facts) -> Floats:
+        """`leave_out` in NumPy."""
         z, y = facts.examples()
         mean, cross, offset = self._centred(facts)
         centred, folds = z - mean, Folds(y, facts.groups(), facts.counts)
@@ -104,7 +109,7 @@ class Ridge:
 
     def _lambda(self, facts: Facts) -> float:
         if self.lambda_ is None:
-            chosen = self._left_out_lambda(facts)
+            chosen = kernels.ridge_lambda(facts, self.balance) or self._left_out_lambda(facts)
         else:
             chosen = self.lambda_ * (_mean_square(facts) if self.relative else 1.0)
         return max(chosen, _floor(facts))

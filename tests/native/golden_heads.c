@@ -132,7 +132,8 @@ void check_lda_left_out(golden_run *run)
     double *scores = golden_memory(run, (size_t)facts.total * facts.classes * sizeof *scores);
     size_t size = em_lda_leave_out_size(&facts, groups);
     check_left_out(run, em_lda_leave_out(run->kernels, &facts, groups, number(run, "shrinkage"),
-                                         (uint32_t)number(run, "independent"), golden_memory(run, size), size, scores),
+                                         (uint32_t)number(run, "independent"), golden_memory(run, size), size, scores,
+                                         NULL),
                    scores);
 }
 

@@ -99,11 +99,16 @@ class Case:
         )
 
     def lda(self, kernel, shrinkage: float | None) -> np.ndarray:
+        return self.lda_squares(kernel, shrinkage)[0]
+
+    def lda_squares(self, kernel, shrinkage: float | None) -> tuple[np.ndarray, np.ndarray]:
         asked = ctypes.c_double(-1.0 if shrinkage is None else shrinkage)
-        count = self.facts.independent()
-        return self.scores(
-            lambda f, g, *rest: load().em_lda_leave_out(kernel, f, g, asked, count, *rest), "em_lda_leave_out"
+        count, squares = self.facts.independent(), np.full(self.c.total, np.nan)
+        scores = self.scores(
+            lambda f, g, *rest: load().em_lda_leave_out(kernel, f, g, asked, count, *rest, pointer(squares)),
+            "em_lda_leave_out",
         )
+        return scores, squares
 
     def chosen(self, kernel, balance: bool) -> float:
         place, size = self.room("em_ridge_choose")
@@ -146,7 +151,9 @@ def test_ridge(kernel, shape, kind, balance, rng):
 def test_lda(kernel, shape, kind, rng):
     case = Case(*shape, kind, rng)
     for shrinkage in (None, 0.5, 1.0):
-        agree(case.lda(kernel, shrinkage), LDA(shrinkage).leave_out(case.facts))
+        scores, squares = case.lda_squares(kernel, shrinkage)
+        agree(scores, LDA(shrinkage).leave_out(case.facts))
+        agree(2.0 * scores - squares[:, None], -LDA(shrinkage).leave_out_distances(case.facts))
     residuals = case.z - case.facts.means[case.y]
     shrunk = LDA(0.0)._shrunk(case.facts, residuals.T @ residuals)
 
@@ -209,7 +216,7 @@ def test_zeros_solve_to_something(kernel, rng):
 CALLS = {
     "em_means_leave_out": lambda k, f, g, m, s, o: load().em_means_leave_out(1, f, g, m, s, o),
     "em_ridge_leave_out": lambda k, f, g, m, s, o: load().em_ridge_leave_out(k, f, g, ctypes.c_double(0.1), 0, m, s, o),
-    "em_lda_leave_out": lambda k, f, g, m, s, o: load().em_lda_leave_out(k, f, g, ctypes.c_double(-1), 20, m, s, o),
+    "em_lda_leave_out": lambda k, f, g, *r: load().em_lda_leave_out(k, f, g, ctypes.c_double(-1), 20, *r, None),
     "em_ridge_choose": lambda k, f, g, m, s, o: load().em_ridge_choose(k, f, g, 0, m, s, o),
 }
 
@@ -255,7 +262,7 @@ def test_options_out_of_range_are_refused(rng):
     for lambda_ in (-1.0, float("nan"), float("inf")):
         assert load().em_ridge_leave_out(kernels(), facts, groups, ctypes.c_double(lambda_), 0, *rest) == -3
     for shrinkage, count in ((1.5, 20), (float("nan"), 20), (0.5, 21)):
-        assert load().em_lda_leave_out(kernels(), facts, groups, ctypes.c_double(shrinkage), count, *rest) == -3
+        assert load().em_lda_leave_out(kernels(), facts, groups, ctypes.c_double(shrinkage), count, *rest, None) == -3
     for kind in (0, 4):
         assert load().em_means_leave_out(kind, facts, groups, *rest) == -3
     assert (out == 7.0).all()

@@ -102,14 +102,23 @@ static void follow(learner *self)
 static void note(learner *self)
 {
     fuzz_disk disk;
-    em_journal_limits limits = {EXAMPLES, CLASSES, 0, 4, 4, 4, 0, 0};
+    em_journal_limits limits;
     uint8_t id[32] = {1};
-    em_journal_options options = {id, DIM, EM_JOURNAL_WRITE, 0};
+    em_journal_options options;
+    em_journal *journal;
+    em_example example;
+    em_live live;
+    memset(&limits, 0, sizeof limits);
+    memset(&options, 0, sizeof options);
+    memset(&example, 0, sizeof example);
+    limits.examples = EXAMPLES;
+    limits.classes = limits.uuids = limits.ranges = limits.undo = 4;
+    options.embedding_id = id;
+    options.dim = DIM;
+    options.mode = EM_JOURNAL_WRITE;
+    example.label = "label";
     size_t size = em_journal_size(&limits);
     void *memory = memory_of(size);
-    em_journal *journal;
-    em_example example = {"label", NULL, NULL, NULL, NULL, 0};
-    em_live live;
     fuzz_disk_begin(&disk, NULL, 0);
     em_store store = fuzz_disk_store(&disk);
     disk.missing = 1;

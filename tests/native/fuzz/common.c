@@ -51,10 +51,24 @@ static void grow(fuzz_disk *disk, const void *data, size_t size)
     disk->shown = disk->size += size;
 }
 
+/* Whole blocks, that were never written before. */
+static void program(fuzz_disk *disk, uint64_t offset, const void *data, size_t size)
+{
+    REQUIRE(offset % disk->block == 0 && offset <= disk->size && size <= disk->size - offset);
+    for (size_t i = 0; i < size; i++)
+        REQUIRE(disk->data[offset + i] == 0xFF);
+    memcpy(disk->data + offset, data, size);
+}
+
 static int disk_append(void *user, uint64_t offset, const void *data, size_t size)
 {
     fuzz_disk *disk = user;
     int failing = fails(disk);
+    if (disk->block != 0) {
+        REQUIRE(size % disk->block == 0);
+        program(disk, offset, data, failing ? size / 2 : size);
+        return failing ? -1 : 0;
+    }
     REQUIRE(offset == disk->size);
     grow(disk, data, failing ? size / 2 : size);
     return failing ? -1 : 0;
@@ -81,6 +95,16 @@ static int to_sink(void *sink, const void *data, size_t size)
     return 0;
 }
 
+/* To whole blocks, and 64 more. */
+static void add_room(fuzz_disk *disk)
+{
+    size_t room = (disk->block - disk->size % disk->block) % disk->block + 64u * (size_t)disk->block;
+    uint8_t *blank = fuzz_memory(room);
+    memset(blank, 0xFF, room);
+    grow(disk, blank, room);
+    free(blank);
+}
+
 static int disk_replace(void *user, em_make make, void *maker)
 {
     static const uint8_t place[16] = {0};
@@ -95,6 +119,8 @@ static int disk_replace(void *user, em_make make, void *maker)
     disk->data = fresh.data;
     disk->missing = 0;
     disk->shown = disk->size = fresh.size;
+    if (disk->block != 0)
+        add_room(disk);
     return 0;
 }
 
@@ -118,6 +144,13 @@ void fuzz_disk_begin(fuzz_disk *disk, const uint8_t *data, size_t size)
     disk->random = 0x70;
 }
 
+void fuzz_disk_flash(fuzz_disk *disk, const uint8_t *data, size_t size, uint32_t block)
+{
+    fuzz_disk_begin(disk, data, size);
+    disk->block = block;
+    add_room(disk);
+}
+
 void fuzz_disk_end(fuzz_disk *disk)
 {
     free(disk->data);
@@ -132,7 +165,7 @@ em_store fuzz_disk_store(fuzz_disk *disk)
     store.read = disk_read;
     store.append = disk_append;
     store.sync = disk_sync;
-    store.truncate = disk_truncate;
+    store.truncate = disk->block != 0 ? NULL : disk_truncate;
     store.replace = disk_replace;
     store.place = disk_place;
     store.random = disk_random;
@@ -157,6 +190,7 @@ void fuzz_journal_open(fuzz_open *out, fuzz_disk *disk, int mode, int flags)
     limits.seal_ranges = flags & TIGHT ? 2 : 100;
     options.mode = mode;
     options.targets = flags & PLAIN ? 0 : EM_ANY_TARGETS;
+    options.block = mode == EM_JOURNAL_FLASH ? disk->block : 0;
     size_t size = em_journal_size(&limits);
     out->store = fuzz_disk_store(disk);
     out->memory = fuzz_memory(size);

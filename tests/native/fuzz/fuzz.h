@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 enum { RESEAL = 1, REBUILD = 2, TIGHT = 4, PLAIN = 8 };
+#define BLOCK(flags) (8u << (flags) / 16 % 10) /* of raw flash */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,10 +35,13 @@ typedef struct fuzz_disk {
     size_t size, shown; /* shown: how much of it the store says there is */
     unsigned calls, fails; /* fails: which call of a callback fails, from 1 on; 0: none */
     int missing;           /* there is no journal yet */
+    uint32_t block;        /* of raw flash: what is written at once, and once only; 0: a file */
     uint8_t random;
 } fuzz_disk;
 
 void fuzz_disk_begin(fuzz_disk *disk, const uint8_t *data, size_t size);
+/* The same as raw flash, with 64 blocks more. */
+void fuzz_disk_flash(fuzz_disk *disk, const uint8_t *data, size_t size, uint32_t block);
 void fuzz_disk_end(fuzz_disk *disk);
 em_store fuzz_disk_store(fuzz_disk *disk);
 

@@ -1,5 +1,5 @@
 /* journal.c - em_journal_open() in every mode, everything read, then all that changes a journal, one after another.
- * Byte 0: RESEAL, REBUILD, TIGHT, PLAIN. Byte 1: which call of a callback fails, 0: none. The rest is a journal. */
+ * Byte 0: RESEAL, REBUILD, TIGHT, PLAIN, and the BLOCK of raw flash. Byte 1: which call of a callback fails, 0: none. The rest is a journal. */
 #include "fuzz.h"
 
 /* One input: the journal as it came, too, which is merged into what became of it. */
@@ -127,7 +127,10 @@ static void try_mode(attempt *self, int mode, uint8_t failing)
 {
     fuzz_disk disk;
     fuzz_open opened;
-    fuzz_disk_begin(&disk, self->data, self->size);
+    if (mode == EM_JOURNAL_FLASH)
+        fuzz_disk_flash(&disk, self->data, self->size, BLOCK(self->flags));
+    else
+        fuzz_disk_begin(&disk, self->data, self->size);
     disk.fails = failing;
     fuzz_journal_open(&opened, &disk, mode, self->flags);
     self->journal = opened.journal;
@@ -148,7 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     attempt input = {bytes, size - 2, data[0], NULL};
     if (input.flags & RESEAL)
         fuzz_reseal_journal(bytes, input.size, input.flags);
-    for (int mode = EM_JOURNAL_READ; mode <= EM_JOURNAL_LAZY; mode++)
+    for (int mode = EM_JOURNAL_READ; mode <= EM_JOURNAL_FLASH; mode++)
         try_mode(&input, mode, data[1]);
     free(bytes);
     return 0;

@@ -76,6 +76,7 @@ def main() -> None:
     for name, data in journals().items():
         write(f"journal/{name}", bytes([RESEAL | REBUILD, 0]) + data)
         write(f"journal/{name}-tight", bytes([RESEAL | REBUILD | TIGHT | PLAIN, 0]) + data)
+        write(f"journal/{name}-blocks", bytes([RESEAL | REBUILD | 5 << 4, 0]) + data)
         write(f"journal/{name}-failing", bytes([0, 9]) + data)
         write(f"journal/{name}-torn", bytes([0, 0]) + data[:-13])
         for part in (16, len(data) // 16, len(data) // 8):

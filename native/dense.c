@@ -14,6 +14,7 @@
 #endif
 
 #define NARROW 8  /* columns that are solved at once */
+#define SIDE 8    /* rows that they are solved for at once */
 #define WIDE 48   /* rows and columns of a product that stay in the second cache */
 #define LONG 320u /* numbers of a row that stay in the first */
 
@@ -64,11 +65,32 @@ static void large_square(const em_kernels *kernels, double sign, const double *a
     }
 }
 
+/* The same as solve_narrow() for SIDE rows side by side, so that one need not wait for itself. */
+static void solve_side(const double *l, size_t stride_l, const double *over, double *b, size_t stride)
+{
+    double x[NARROW][SIDE];
+    for (size_t j = 0; j < NARROW; j++) {
+        for (size_t r = 0; r < SIDE; r++)
+            x[j][r] = b[r * stride + j];
+        for (size_t k = 0; k < j; k++)
+            for (size_t r = 0; r < SIDE; r++)
+                x[j][r] -= x[k][r] * l[j * stride_l + k];
+        for (size_t r = 0; r < SIDE; r++)
+            x[j][r] *= over[j];
+    }
+    for (size_t r = 0; r < SIDE; r++)
+        for (size_t j = 0; j < NARROW; j++)
+            b[r * stride + j] = x[j][r];
+}
+
 /* L x = b for rows of b (count, stride), L of at most NARROW rows, whose inverse diagonal is `over`. */
 static void solve_narrow(const double *l, size_t stride_l, size_t columns, const double *over, double *b, size_t stride,
                          size_t count)
 {
-    for (size_t r = 0; r < count; r++) {
+    size_t r = 0;
+    for (; columns == NARROW && r + SIDE <= count; r += SIDE)
+        solve_side(l, stride_l, over, b + r * stride, stride);
+    for (; r < count; r++) {
         double *x = b + r * stride;
         for (size_t j = 0; j < columns; j++) {
             double rest = x[j];
@@ -85,8 +107,8 @@ static void invert_diagonal(const double *l, size_t stride, size_t columns, doub
         over[j] = 1.0 / l[j * stride + j];
 }
 
-/* The factor of a (columns, columns) on the diagonal, at most NARROW. */
-static int factor_narrow(double *a, size_t stride, size_t columns)
+/* The factor of a (columns, columns) on the diagonal, at most NARROW, and its inverse diagonal. */
+static int factor_narrow(double *a, size_t stride, size_t columns, double *over)
 {
     for (size_t i = 0; i < columns; i++) {
         double *row = a + i * stride, pivot = row[i];
@@ -94,12 +116,13 @@ static int factor_narrow(double *a, size_t stride, size_t columns)
             double rest = row[j];
             for (size_t k = 0; k < j; k++)
                 rest -= row[k] * a[j * stride + k];
-            row[j] = rest / a[j * stride + j];
+            row[j] = rest * over[j];
             pivot -= row[j] * row[j];
         }
         if (!(pivot > 0.0) || pivot > DBL_MAX)
             return EM_ERR_SINGULAR;
         row[i] = EM_SQRT(pivot);
+        over[i] = 1.0 / row[i];
     }
     return EM_OK;
 }
@@ -113,11 +136,10 @@ static int factor_wide(const em_kernels *kernels, double *a, size_t n, size_t fr
         double *corner = a + j * n + j, *below = a + next * n;
         int status;
         square(kernels, -1.0, a + j * n + from, n, columns, j - from, corner, n);
-        status = factor_narrow(corner, n, columns);
+        status = factor_narrow(corner, n, columns, over);
         if (status != EM_OK)
             return status;
         product(kernels, -1.0, below + from, n, n - next, a + j * n + from, n, columns, j - from, below + j, n);
-        invert_diagonal(corner, n, columns, over);
         solve_narrow(corner, n, columns, over, below + j, n, n - next);
     }
     return EM_OK;
@@ -162,11 +184,12 @@ void em_cholesky_forward(const em_kernels *kernels, const double *l, size_t n, d
 static void backward(const em_kernels *kernels, const double *l, size_t n, double *b, size_t count, size_t from,
                      size_t to)
 {
-    double found[NARROW * NARROW];
+    double found[NARROW * NARROW], over[NARROW];
+    invert_diagonal(l + from * n + from, n, to - from, over);
     for (size_t c = 0; c < count; c++) {
         double *x = b + c * n;
         for (size_t i = to; i-- > from;) {
-            x[i] /= l[i * n + i];
+            x[i] *= over[i - from];
             for (size_t k = from; k < i; k++)
                 x[k] -= x[i] * l[i * n + k];
             found[c * NARROW + i - from] = -x[i];

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import runpy
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 from functools import cache
 from pathlib import Path
 
@@ -240,6 +243,35 @@ def test_a_reader_that_goes_away_ends_it(tmp_path):
         process.stdin.write(floats(slice(3)))
         assert process.wait(timeout=60) == 0
     assert len(everything(tmp_path / "j")) <= 1
+
+
+def test_keys_of_a_terminal(tmp_path):
+    os.mkfifo(tmp_path / "frames")
+    frames = os.open(tmp_path / "frames", os.O_RDWR)  # so that neither side waits for the other
+    ours, theirs = os.openpty()
+    before, said = termios.tcgetattr(theirs), b""
+    command = [build(), GLYPHS, tmp_path / "j", "--floats", tmp_path / "frames", "--labels", ",".join(NAMES)]
+    ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+    steps = {b"1": b"learned one, example 1", b"2": b"learned two, example 1", b"u": b"undone; 1 examples"}
+
+    def take_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    with subprocess.Popen([str(word) for word in command], preexec_fn=take_terminal, **ends) as process:
+        for i, (key, answer) in enumerate([(b"", b"q quit"), *steps.items()]):
+            os.write(ours, key)
+            # The program may be waiting for a frame already, and look at the key after it.
+            os.write(frames, floats(slice(i, i + 1)) * 2 if key else b"")
+            while answer not in said:
+                assert select.select([ours], [], [], 60)[0], said
+                said += os.read(ours, 4096)
+        assert termios.tcgetattr(theirs)[3] & termios.ICANON == 0
+        os.write(ours, b"\x03")
+        assert process.wait(timeout=60) == 0
+    assert termios.tcgetattr(theirs) == before
+    for end in (frames, ours, theirs):
+        os.close(end)
+    assert [label for _, label, _, _ in everything(tmp_path / "j")] == ["one"]
 
 
 # What is wrong

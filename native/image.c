@@ -18,7 +18,6 @@
 #define MAX_SIDE 65536u
 #define MAX_PIXELS 67108864u
 #define WEIGHT_ONE 4194304 /* 2^22 */
-#define PIECE 12u          /* weights that are made at once */
 #define FLOATS 768         /* of a table from byte to float, for three channels */
 
 /* Of the grey lines that a kernel takes at once, those longer than EM_SLACK need no copy but for the last one. Only
@@ -195,22 +194,20 @@ static void put_group(const int32_t *weights, int16_t *group)
 }
 
 /* The window of output i, whose first weight above 0 is that of input x. It does not pass the end of the line, or an even one
- * by no more than a pixel. In pieces, whose loops a compiler makes vectors of. */
+ * by no more than a pixel. */
 static void put_window(const struct axis *axis, uint32_t i, uint32_t x, const struct triangle *triangle)
 {
     uint32_t last = axis->inputs + axis->even - axis->taps, start = (x < last ? x : last) & ~axis->even;
-    int16_t *groups = axis->weights + i * EM_WEIGHTS(axis->taps);
-    int32_t weights[PIECE];
+    int16_t *group = axis->weights + i * EM_WEIGHTS(axis->taps);
     axis->starts[i] = start;
-    for (uint32_t t = 0; t < axis->taps; t += PIECE) {
-        for (uint32_t k = 0; k < PIECE; k++)
+    for (uint32_t t = 0; t < axis->taps; t += 4, group += 8) {
+        int32_t weights[4];
+        for (uint32_t k = 0; k < 4; k++)
             weights[k] = weight_at(triangle, start + t + k);
-        for (uint32_t k = 0; k < PIECE && t + k < axis->taps; k += 4, groups += 8) {
-            for (uint32_t n = 0; n < 4; n++)
-                if (t + k + n >= axis->taps || start + t + k + n >= axis->inputs)
-                    weights[k + n] = 0;
-            put_group(weights + k, groups);
-        }
+        for (uint32_t k = 0; k < 4; k++)
+            if (t + k >= axis->taps || start + t + k >= axis->inputs)
+                weights[k] = 0;
+        put_group(weights, group);
     }
 }
 

@@ -11,8 +11,11 @@ import signal
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +59,17 @@ def start(program: Path, *arguments: object, given: bytes = b"", **environment: 
         timeout=120,
         env={**os.environ, **environment},
     )
+
+
+@contextmanager
+def running(*arguments: object, **options: Any) -> Iterator[subprocess.Popen]:
+    """The program while a test talks with it; ended in any case."""
+    given = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **options}
+    with subprocess.Popen([str(build()), *map(str, arguments)], bufsize=0, **given) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def say(*arguments: object, given: bytes = b"", program: Path | None = None, **environment: str) -> list[str]:
@@ -223,9 +237,7 @@ def test_sealed_examples_are_known_and_forgotten(tmp_path):
 
 def test_an_interrupt_loses_nothing_that_was_acknowledged(tmp_path):
     path = tmp_path / "j"
-    command = [str(build()), str(GLYPHS), str(path), "--floats", "-", "--keys", "1" * 100]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
-        assert process.stdin is not None and process.stdout is not None
+    with running(GLYPHS, path, "--floats", "-", "--keys", "1" * 100) as process:
         process.stdin.write(floats(slice(5)) + floats(slice(6, 7))[:100])
         said = b""
         while b"example 5\n" not in said:
@@ -236,9 +248,7 @@ def test_an_interrupt_loses_nothing_that_was_acknowledged(tmp_path):
 
 
 def test_a_reader_that_goes_away_ends_it(tmp_path):
-    command = [str(build()), str(GLYPHS), str(tmp_path / "j"), "--floats", "-", "--keys", "1" * 100]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
-        assert process.stdin is not None and process.stdout is not None
+    with running(GLYPHS, tmp_path / "j", "--floats", "-", "--keys", "1" * 100) as process:
         process.stdout.close()
         process.stdin.write(floats(slice(3)))
         assert process.wait(timeout=60) == 0
@@ -250,14 +260,14 @@ def test_keys_of_a_terminal(tmp_path):
     frames = os.open(tmp_path / "frames", os.O_RDWR)  # so that neither side waits for the other
     ours, theirs = os.openpty()
     before, said = termios.tcgetattr(theirs), b""
-    command = [build(), GLYPHS, tmp_path / "j", "--floats", tmp_path / "frames", "--labels", ",".join(NAMES)]
+    command = [GLYPHS, tmp_path / "j", "--floats", tmp_path / "frames", "--labels", ",".join(NAMES)]
     ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
     steps = {b"1": b"learned one, example 1", b"2": b"learned two, example 1", b"u": b"undone; 1 examples"}
 
     def take_terminal() -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-    with subprocess.Popen([str(word) for word in command], preexec_fn=take_terminal, **ends) as process:
+    with running(*command, preexec_fn=take_terminal, **ends) as process:
         for i, (key, answer) in enumerate([(b"", b"q quit"), *steps.items()]):
             os.write(ours, key)
             # The program may be waiting for a frame already, and look at the key after it.

@@ -187,7 +187,7 @@ static void refit(em_state *self)
 /* A fit from time to time keeps rounding from adding up; as seldom as this it costs less than the changes. */
 static int is_due(em_state *self)
 {
-    return self->changes++ >= 16u + self->total / 2u;
+    return self->changes++ >= 64u + self->total / 2u;
 }
 
 static void add(em_state *self, uint32_t of_class, const int32_t *q20)

@@ -83,6 +83,8 @@ static em_journal *spread_out(void *memory, const em_journal_limits *limits)
 
 typedef struct beginning {
     emj_header header;
+    uint32_t block;
+    uint8_t *buffer; /* EMJ_BUFFER bytes */
     int made;
 } beginning;
 
@@ -93,10 +95,20 @@ static int make(void *maker, const uint8_t *place, em_write write, void *sink)
     memcpy(fresh->header.place, place, 16);
     emj_header_encode(&fresh->header, data);
     fresh->made = 1;
-    return write(sink, data, sizeof data) == 0 ? EM_OK : EM_ERR_IO;
+    if (fresh->header.base == EMJ_HEADER)
+        return write(sink, data, sizeof data) == 0 ? EM_OK : EM_ERR_IO;
+    /* Filled up to a block by a transaction of nothing. */
+    uint32_t seed = fresh->header.seed;
+    emj_sink out = {write, sink, fresh->buffer, 0, 0, seed, 0, 0, seed, 0, EM_OK};
+    emj_commit commit = {1, 0, EMJ_HEADER, EMJ_HEADER, 0, EMJ_COMPACTION, 0};
+    emj_sink_bytes(&out, data, sizeof data);
+    emj_sink_filler(&out, emj_filler(fresh->block, out.offset));
+    emj_sink_commit(&out, &commit);
+    return out.status;
 }
 
-static int create(const em_store *store, const em_journal_options *options)
+/* buffer: EMJ_BUFFER bytes. */
+static int create(const em_store *store, const em_journal_options *options, uint8_t *buffer)
 {
     beginning fresh;
     uint8_t salt[8] = {0};
@@ -107,6 +119,11 @@ static int create(const em_store *store, const em_journal_options *options)
     fresh.header.dim = options->dim;
     fresh.header.next = 1;
     fresh.header.base = EMJ_HEADER;
+    fresh.block = options->mode == EM_JOURNAL_FLASH ? options->block : 1;
+    fresh.buffer = buffer;
+    fresh.header.minor = options->mode == EM_JOURNAL_FLASH;
+    if (EMJ_HEADER % fresh.block != 0)
+        fresh.header.base += emj_filler(fresh.block, EMJ_HEADER) + emj_record_size(EMJ_COMMIT);
     fresh.header.is_volatile = options->mode == EM_JOURNAL_LAZY;
     if (store->random(store->user, salt, 8) != 0 || store->random(store->user, fresh.header.uuid, 16) != 0)
         return EM_ERR_IO;
@@ -132,15 +149,18 @@ static int check_options(const em_store *store, const em_journal_options *option
 {
     if (store == NULL || options == NULL || store->size == NULL || store->read == NULL)
         return EM_ERR_NULL;
-    if (options->mode < EM_JOURNAL_READ || options->mode > EM_JOURNAL_LAZY)
+    if (options->mode < EM_JOURNAL_READ || options->mode > EM_JOURNAL_FLASH)
+        return EM_ERR_VALUE;
+    int flash = options->mode == EM_JOURNAL_FLASH;
+    uint32_t block = options->block;
+    if (flash && (block < 8 || block > EMJ_BUFFER || (block & (block - 1)) != 0))
         return EM_ERR_VALUE;
     if (options->dim > EM_MAX_DIM)
         return EM_ERR_SIZE;
     if (options->mode == EM_JOURNAL_READ)
         return EM_OK;
-    int all = store->append != NULL && store->sync != NULL && store->truncate != NULL && store->replace != NULL &&
-              store->random != NULL;
-    return all ? EM_OK : EM_ERR_NULL;
+    int all = store->append != NULL && store->sync != NULL && store->replace != NULL && store->random != NULL;
+    return all && (flash || store->truncate != NULL) ? EM_OK : EM_ERR_NULL;
 }
 
 static int check_kind(const em_journal *journal)
@@ -185,7 +205,7 @@ static int begin(em_journal *journal, int made)
 {
     uint8_t place[16];
     const em_store *store = &journal->store;
-    int torn = journal->torn != 0, each_call = journal->mode == EM_JOURNAL_WRITE;
+    int torn = journal->torn != 0, each_call = emj_syncs(journal);
     if (torn && store->truncate(store->user, journal->end) != 0)
         return EM_ERR_IO;
     /* Another program may have written without. */
@@ -221,7 +241,7 @@ int em_journal_open(void *memory, size_t size, const em_journal_limits *limits, 
         return em_journal_size(limits) ? status : EM_ERR_SIZE;
     status = store->size(store->user, &length);
     if (status == EM_ERR_NOT_FOUND && options->mode != EM_JOURNAL_READ) {
-        status = create(store, options);
+        status = create(store, options, spread_out(memory, limits)->out);
         made = 1;
     }
     if (status != 0)
@@ -229,9 +249,12 @@ int em_journal_open(void *memory, size_t size, const em_journal_limits *limits, 
     em_journal *journal = spread_out(memory, limits);
     journal->store = *store;
     journal->mode = options->mode;
+    journal->block = options->mode == EM_JOURNAL_FLASH ? options->block : 1;
     journal->wanted = options->targets;
     status = load(journal, options);
-    if (status == EM_OK && journal->mode != EM_JOURNAL_READ)
+    if (status == EM_OK && journal->mode == EM_JOURNAL_FLASH)
+        status = emj_flash_begin(journal, made);
+    else if (status == EM_OK && journal->mode != EM_JOURNAL_READ)
         status = begin(journal, made);
     if (status == EM_OK)
         *out = journal;

@@ -86,7 +86,10 @@ size_t emj_length(const char *text);
 #define EMJ_MAX_COUNTER ((uint64_t)1 << 63)
 #define EMJ_CLOCK_END ((uint64_t)1 << 62)
 
-enum { EMJ_IS_EXAMPLE = 1, EMJ_IS_TOMBSTONE, EMJ_IS_SEAL, EMJ_IS_IDENTITY, EMJ_IS_COMMIT };
+#define EMJ_LONGEST_RESUMPTION 8192u
+
+enum { EMJ_IS_EXAMPLE = 1, EMJ_IS_TOMBSTONE, EMJ_IS_SEAL, EMJ_IS_IDENTITY, EMJ_IS_COMMIT, EMJ_IS_FILLER };
+enum { EMJ_COMPACTION = 1, EMJ_MERGE = 2, EMJ_RESUMES = 4 }; /* flags of a commit */
 
 typedef struct emj_header {
     uint8_t uuid[16], embedding_id[32], place[16];
@@ -244,6 +247,9 @@ struct em_journal {
     int unusable;     /* nothing can be written until it is opened again */
     int broken;       /* nothing can be read either */
     uint64_t torn;
+    uint32_t block;     /* EM_JOURNAL_FLASH; else 1 */
+    uint64_t resume_at; /* where the next transaction has to go on, behind torn bytes; 0: where the last one ends */
+    uint32_t voids;     /* how many torn places were passed over */
 
     /* the state: what the transactions up to `end` say */
     uint64_t end, number, synced, next;
@@ -310,6 +316,9 @@ typedef struct emj_transaction {
     emj_commit commit;
 } emj_transaction;
 
+/* The transaction at `at`, or the one that goes on behind torn bytes there: 1, or 0 where there is none. number: of the
+ * one before, or NULL. */
+int emj_next_transaction(em_journal *journal, uint64_t at, const uint64_t *number, emj_transaction *out);
 /* Everything from journal->end on. Afterwards end is the end of the last transaction. */
 int emj_scan(em_journal *journal);
 /* What a transaction says, into the index: journal_apply.c. */
@@ -339,6 +348,8 @@ void emj_sink_begin(emj_sink *sink, uint32_t kind, uint32_t length);
 void emj_sink_put(emj_sink *sink, const void *data, size_t size);
 void emj_sink_end(emj_sink *sink);
 void emj_sink_record(emj_sink *sink, uint32_t kind, const uint8_t *payload, uint32_t length);
+/* So many bytes of filler (a multiple of 8; 0, or at least 24). */
+void emj_sink_filler(emj_sink *sink, uint64_t size);
 void emj_sink_ranges(emj_sink *sink, const emj_ranges *set);
 void emj_sink_commit(emj_sink *sink, emj_commit *commit);
 /* A record that is in the file already; new_id (24 bytes) or NULL: under a new id, with the old one as origin. */
@@ -352,6 +363,7 @@ typedef struct emj_draft {
     uint32_t uuid, uuids_before, classes_before, staged;
     uint64_t next, undoes;
     uint32_t flags; /* of the commit */
+    uint64_t start; /* where it is written, 0: where the last one ends */
     /* Where what is staged comes from. All NULL: from the file itself, under new ids. */
     const em_example *examples; /* the caller's */
     em_journal *other;          /* another journal, ids and all; its seals are written before its examples */
@@ -390,6 +402,21 @@ typedef struct emj_sealing {
 
 /* Rewrite the file: journal_compact.c. sealing: NULL for none. */
 int emj_rewrite(em_journal *journal, const emj_sealing *sealing);
+
+/* Raw flash: journal_flash.c. */
+static inline int emj_syncs(const em_journal *journal)
+{
+    return journal->mode != EM_JOURNAL_LAZY; /* of a writer: whether each call is durable */
+}
+
+/* Bytes of filler between `end` and a commit, so that this ends at a multiple of the block. */
+uint64_t emj_filler(uint32_t block, uint64_t end);
+/* EM_ERR_FULL where a transaction of `size` bytes at `start` has no room in the region. */
+int emj_flash_room(const em_journal *journal, uint64_t start, uint64_t size);
+/* Instead of cutting a torn end off. */
+int emj_flash_begin(em_journal *journal, int made);
+/* Go on behind the torn bytes, where that is still to do. */
+int emj_flash_resume(em_journal *journal);
 
 /* Read and check the header of what lies in the store, into header and source.seed. */
 int emj_read_header(em_journal *journal, emj_header *out);

@@ -193,7 +193,7 @@ static void note(em_journal *journal, const emj_transaction *transaction, int ch
     journal->has_number = 1;
     if (synced > journal->synced)
         journal->synced = synced;
-    if (commit->flags & 1)
+    if (commit->flags & EMJ_COMPACTION)
         journal->undo_count = 0;
     else if (commit->undoes)
         emj_forget_undo(journal, commit->undoes);

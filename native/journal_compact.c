@@ -26,7 +26,7 @@ static int keeps_example(const compaction *job, const emj_live *each)
 /* Record after record in the order of the new file: the length of each payload. */
 static uint64_t new_length(const em_journal *journal, const compaction *job)
 {
-    uint64_t size = EMJ_HEADER + emj_record_size(EMJ_COMMIT);
+    uint64_t size = EMJ_HEADER;
     size += journal->dead.count * emj_record_size(EMJ_RANGE);
     for (uint32_t i = 0; i < journal->seal_count; i++)
         if (keeps_seal(job, &journal->seals[i]))
@@ -36,7 +36,7 @@ static uint64_t new_length(const em_journal *journal, const compaction *job)
     for (uint32_t i = 0; i < journal->live_count; i++)
         if (keeps_example(job, &journal->live[i]))
             size += emj_record_size(journal->live[i].length);
-    return size;
+    return size + emj_filler(journal->block, size) + emj_record_size(EMJ_COMMIT);
 }
 
 /* The new seal as the index will have it, behind the others: there is room. */
@@ -76,7 +76,7 @@ static int make(void *maker, const uint8_t *place, em_write write, void *to)
     emj_header_encode(&job->header, header);
     uint32_t seed = job->header.seed;
     emj_sink sink = {write, to, journal->out, 0, 0, seed, 0, 0, seed, 0, EM_OK};
-    emj_commit commit = {next_number(journal), 0, EMJ_HEADER, EMJ_HEADER, 0, 1, 0};
+    emj_commit commit = {next_number(journal), 0, EMJ_HEADER, EMJ_HEADER, 0, EMJ_COMPACTION, 0};
     emj_sink_bytes(&sink, header, sizeof header);
     emj_sink_ranges(&sink, &journal->dead);
     for (uint32_t i = 0; i < journal->seal_count; i++)
@@ -87,6 +87,7 @@ static int make(void *maker, const uint8_t *place, em_write write, void *to)
     for (uint32_t i = 0; i < journal->live_count; i++)
         if (keeps_example(job, &journal->live[i]))
             emj_sink_copy(&sink, &journal->source, journal->live[i].offset, EMJ_IS_EXAMPLE, NULL);
+    emj_sink_filler(&sink, emj_filler(journal->block, sink.offset));
     emj_sink_commit(&sink, &commit);
     if (sink.status == EM_OK && sink.offset != job->header.base)
         sink.status = EM_ERR_DAMAGED; /* a record is not as long as it was */
@@ -143,7 +144,8 @@ static void take_over(em_journal *journal, const compaction *job, uint32_t uuid)
     journal->end = journal->synced = journal->source.limit = job->header.base;
     journal->source.seed = job->header.seed;
     journal->source.size = 0;
-    journal->undo_count = 0;
+    journal->undo_count = journal->voids = 0;
+    journal->resume_at = 0;
     journal->own = 1;
     if (journal->live_count == 0 && journal->seal_count == 0)
         journal->targets = EM_ANY_TARGETS;
@@ -169,7 +171,7 @@ static int prepare(em_journal *journal, const emj_sealing *sealing, compaction *
     if (journal->store.random(journal->store.user, salt, sizeof salt) != 0)
         return EM_ERR_IO;
     memcpy(job->header.uuid, journal->uuids[*uuid].bytes, 16);
-    job->header.minor = 0;
+    job->header.minor = journal->mode == EM_JOURNAL_FLASH;
     job->header.salt = emj_load64(salt);
     job->header.base = new_length(journal, job);
     job->header.is_volatile = journal->mode == EM_JOURNAL_LAZY;

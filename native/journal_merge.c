@@ -328,7 +328,7 @@ int em_journal_merge(em_journal *journal, em_journal *other)
     journal->source.size = other->source.size = 0; /* what is on the disk now counts */
     status = emj_draft_begin(journal, &draft);
     draft.other = other;
-    draft.flags = 2;
+    draft.flags = EMJ_MERGE;
     if (status == EM_OK)
         status = stage_all(&merging);
     int came = (int)draft.staged, seals = (int)journal->staged_seals; /* at most the limits, which fit */

@@ -53,20 +53,13 @@ static int check_record(em_journal *journal, const emj_record *record)
     }
 }
 
-static int is_right_commit(const em_journal *journal, const emj_commit *commit, uint64_t records, uint32_t checksum)
+/* Look through the transaction at `start`, whatever its number: 1 where it is whole, else 0. */
+static int find_transaction(em_journal *journal, uint64_t start, emj_transaction *out)
 {
-    if (journal->has_number && (journal->number == UINT64_MAX || commit->number != journal->number + 1))
-        return 0;
-    return commit->start == journal->end && commit->records == records && commit->checksum == checksum;
-}
-
-/* Look through the transaction at journal->end: 1 where it is whole, else 0. */
-static int find_transaction(em_journal *journal, emj_transaction *out)
-{
-    uint64_t offset = journal->end, records = 0;
+    uint64_t offset = start, records = 0;
     uint32_t checksum = journal->header.seed, crc;
     emj_record record;
-    out->start = offset;
+    out->start = start;
     out->kinds = 0;
     for (;; offset = record.end, records++) {
         uint8_t link[4];
@@ -92,37 +85,92 @@ static int find_transaction(em_journal *journal, emj_transaction *out)
     emj_commit_decode(data, &out->commit);
     out->commit_at = record.offset;
     out->end = record.end;
-    return is_right_commit(journal, &out->commit, records, checksum);
+    return out->commit.start == start && out->commit.records == records && out->commit.checksum == checksum;
+}
+
+/* number: of the transaction before, or NULL where there is none. */
+static int follows(const emj_commit *commit, const uint64_t *number)
+{
+    return number == NULL || (*number != UINT64_MAX && commit->number == *number + 1);
+}
+
+/* At `offset`, a transaction that goes on behind torn bytes which begin at `torn`: 1 where it is whole, else 0. It is
+ * short, so that a file full of its beginnings takes no longer to read. */
+static int find_resumption(em_journal *journal, uint64_t torn, uint64_t offset, const uint64_t *number,
+                           emj_transaction *out)
+{
+    emj_source *source = &journal->source;
+    emj_record record;
+    int found = emj_read_frame(source, offset, &record);
+    if (found <= 0 || record.frame.kind != EMJ_IS_IDENTITY || record.frame.length != EMJ_IDENTITY)
+        return found < 0 ? found : 0;
+    uint64_t limit = source->limit;
+    if (limit - offset > EMJ_LONGEST_RESUMPTION)
+        source->limit = offset + EMJ_LONGEST_RESUMPTION;
+    found = find_transaction(journal, offset, out);
+    source->limit = limit;
+    int right = found > 0 && (out->commit.flags & EMJ_RESUMES) && out->commit.synced == torn;
+    return found < 0 ? found : right && follows(&out->commit, number);
+}
+
+int emj_next_transaction(em_journal *journal, uint64_t at, const uint64_t *number, emj_transaction *out)
+{
+    int found = find_transaction(journal, at, out);
+    if (found < 0 || (found > 0 && follows(&out->commit, number)))
+        return found;
+    if (at < journal->header.base)
+        return 0;
+    for (uint64_t offset = at + 8; (found = emj_find_magic(&journal->source, &offset)) > 0; offset += 8) {
+        found = find_resumption(journal, at, offset, number, out);
+        if (found != 0)
+            return found;
+    }
+    return found;
+}
+
+/* 1 where the record at `offset` is whole, and *synced what it says if it is a commit; 0 where it is not: then no
+ * record up to *damaged_to is looked at any more but for commits. */
+static int look_behind(em_journal *journal, uint64_t offset, uint64_t *end, uint64_t *damaged_to, uint64_t *synced)
+{
+    emj_record record;
+    emj_commit commit;
+    uint32_t crc;
+    const uint8_t *data;
+    int found = emj_read_frame(&journal->source, offset, &record);
+    if (found <= 0)
+        return found;
+    int is_commit = record.frame.kind == EMJ_IS_COMMIT && record.frame.length == EMJ_COMMIT;
+    *end = record.end;
+    if (is_commit || offset >= *damaged_to)
+        found = emj_check_body(&journal->source, &record, &crc);
+    else
+        found = 0;
+    if (found == 0 && record.end > *damaged_to)
+        *damaged_to = record.end;
+    if (found <= 0 || !is_commit)
+        return found;
+    int status = emj_bytes(&journal->source, offset + EMJ_FRAME, EMJ_COMMIT, &data);
+    if (status < 0)
+        return status;
+    emj_commit_decode(data, &commit);
+    *synced = commit.synced;
+    return 1;
 }
 
 /* The largest length that the header or a commit behind `end` says was synced. */
 static int find_durable(em_journal *journal, uint64_t *durable)
 {
-    uint64_t offset = journal->end;
+    uint64_t offset = journal->end, end = offset, damaged_to = offset;
     int found;
     *durable = journal->header.base;
     while ((found = emj_find_magic(&journal->source, &offset)) > 0) {
-        emj_record record;
-        uint32_t crc;
-        found = emj_read_frame(&journal->source, offset, &record);
+        uint64_t synced = 0;
+        found = look_behind(journal, offset, &end, &damaged_to, &synced);
         if (found < 0)
             return found;
-        offset = found ? record.end : offset + 8;
-        if (!found || record.frame.kind != EMJ_IS_COMMIT || record.frame.length != EMJ_COMMIT)
-            continue;
-        found = emj_check_body(&journal->source, &record, &crc);
-        if (found > 0) {
-            const uint8_t *data;
-            emj_commit commit;
-            found = emj_bytes(&journal->source, record.offset + EMJ_FRAME, EMJ_COMMIT, &data);
-            if (found < 0)
-                return found;
-            emj_commit_decode(data, &commit);
-            if (commit.synced > *durable)
-                *durable = commit.synced;
-        }
-        if (found < 0)
-            return found;
+        offset = found ? end : offset + 8;
+        if (synced > *durable)
+            *durable = synced;
     }
     return found;
 }
@@ -132,10 +180,15 @@ int emj_scan(em_journal *journal)
     emj_transaction transaction;
     uint64_t durable, limit = journal->source.limit;
     int found;
-    while ((found = find_transaction(journal, &transaction)) > 0) {
+    for (;;) {
+        const uint64_t *number = journal->has_number ? &journal->number : NULL;
+        found = emj_next_transaction(journal, journal->end, number, &transaction);
+        if (found <= 0)
+            break;
         int status = emj_apply(journal, &transaction);
         if (status < 0)
             return status;
+        journal->voids += transaction.start != journal->end;
         journal->end = transaction.end;
     }
     if (found < 0)

@@ -25,16 +25,21 @@ void emj_sink_bytes(emj_sink *sink, const void *data, size_t size)
     }
 }
 
-void emj_sink_begin(emj_sink *sink, uint32_t kind, uint32_t length)
+static void begin(emj_sink *sink, uint32_t kind, uint32_t flags, uint32_t length)
 {
     uint8_t frame[EMJ_FRAME] = {'e', 'R', 'e', 'c'};
     emj_store16(frame + 4, kind);
-    emj_store16(frame + 6, 0);
+    emj_store16(frame + 6, flags);
     emj_store32(frame + 8, length);
     sink->crc = em_crc32(sink->seed, frame, 12);
     sink->length = length;
     emj_store32(frame + 12, sink->crc);
     emj_sink_bytes(sink, frame, sizeof frame);
+}
+
+void emj_sink_begin(emj_sink *sink, uint32_t kind, uint32_t length)
+{
+    begin(sink, kind, 0, length);
 }
 
 void emj_sink_put(emj_sink *sink, const void *data, size_t size)
@@ -60,6 +65,18 @@ void emj_sink_record(emj_sink *sink, uint32_t kind, const uint8_t *payload, uint
 {
     emj_sink_begin(sink, kind, length);
     emj_sink_put(sink, payload, length);
+    emj_sink_end(sink);
+}
+
+void emj_sink_filler(emj_sink *sink, uint64_t size)
+{
+    static const uint8_t erased[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    if (size == 0)
+        return;
+    uint32_t length = (uint32_t)size - EMJ_FRAME - 8;
+    begin(sink, EMJ_IS_FILLER, 1, length);
+    for (uint32_t i = 0; i < length; i += 8)
+        emj_sink_put(sink, erased, 8);
     emj_sink_end(sink);
 }
 

@@ -46,7 +46,31 @@ int emj_walk_records(em_journal *journal, uint64_t start, uint64_t end, uint32_t
 
 int emj_walk(em_journal *journal, uint64_t end, uint32_t kind, emj_visit take, void *of)
 {
-    return emj_walk_records(journal, EMJ_HEADER, end, kind, take, of);
+    emj_transaction each;
+    uint64_t number, *before = NULL;
+    if (journal->voids == 0)
+        return emj_walk_records(journal, EMJ_HEADER, end, kind, take, of);
+    /* There are torn bytes between transactions, which may hold whole records. */
+    for (uint64_t at = EMJ_HEADER; at < end; at = each.end) {
+        int found = emj_next_transaction(journal, at, before, &each);
+        if (found <= 0)
+            return found < 0 ? found : EM_ERR_DAMAGED;
+        number = each.commit.number;
+        before = &number;
+        int status = emj_walk_records(journal, each.start, each.commit_at, kind, take, of);
+        if (status < 0)
+            return status;
+    }
+    return EM_OK;
+}
+
+/* The transaction that follows another, whose number is given. */
+static int find_next(em_journal *journal, uint64_t at, uint64_t number, emj_transaction *out)
+{
+    if (journal->voids == 0)
+        return find_commit(journal, at, out);
+    int found = emj_next_transaction(journal, at, &number, out);
+    return found < 0 ? found : found ? EM_OK : EM_ERR_DAMAGED;
 }
 
 /* ---- what the transaction added ---------------------------------------------------------------------------------- */
@@ -104,12 +128,13 @@ static int follow_seal(void *of, const emj_record *record)
     return status;
 }
 
-static int find_heir(struct heir *heir, uint64_t from, uint32_t kind, emj_visit follow_one)
+/* after: the transaction that brought it. */
+static int find_heir(struct heir *heir, const emj_transaction *after, uint32_t kind, emj_visit follow_one)
 {
     em_journal *journal = heir->journal;
-    emj_transaction found;
-    for (uint64_t at = from; at < journal->end; at = found.end) {
-        int status = find_commit(journal, at, &found);
+    emj_transaction found = *after;
+    while (found.end < journal->end) {
+        int status = find_next(journal, found.end, found.commit.number, &found);
         if (status == EM_OK && found.commit.undoes)
             status = emj_walk_records(journal, found.start, found.commit_at, kind, follow_one, heir);
         if (status < 0)
@@ -120,7 +145,7 @@ static int find_heir(struct heir *heir, uint64_t from, uint32_t kind, emj_visit 
 
 struct adding {
     em_journal *journal;
-    uint64_t end; /* of the transaction */
+    const emj_transaction *transaction;
 };
 
 static int draft_example(void *of, const emj_record *record)
@@ -134,7 +159,7 @@ static int draft_example(void *of, const emj_record *record)
         return status;
     heir.id = example.id;
     if (em_journal_find(journal, &heir.id) < 0)
-        status = find_heir(&heir, adding->end, EMJ_IS_EXAMPLE, follow_example);
+        status = find_heir(&heir, adding->transaction, EMJ_IS_EXAMPLE, follow_example);
     int index = em_journal_find(journal, &heir.id);
     if (status < 0 || index < 0)
         return status;
@@ -162,7 +187,7 @@ static int draft_seal(void *of, const emj_record *record)
     em_id origin;
     int status = read_seal_ids(journal, record, &origin, &heir.id);
     if (status == EM_OK && find_seal(journal, &heir.id) < 0)
-        status = find_heir(&heir, adding->end, EMJ_IS_SEAL, follow_seal);
+        status = find_heir(&heir, adding->transaction, EMJ_IS_SEAL, follow_seal);
     int index = find_seal(journal, &heir.id);
     if (status < 0 || index < 0)
         return status;
@@ -177,7 +202,7 @@ static int draft_seal(void *of, const emj_record *record)
 /* What the transaction added, to the draft, so far as it is still there. */
 static int draft_added(em_journal *journal, const emj_transaction *found)
 {
-    struct adding adding = {journal, found->end};
+    struct adding adding = {journal, found};
     emj_ranges_clear(&journal->draft, journal->uuid_count);
     int status = emj_walk_records(journal, found->start, found->commit_at, EMJ_IS_EXAMPLE, draft_example, &adding);
     if (status == EM_OK)

@@ -32,8 +32,11 @@ int emj_draft_begin(em_journal *journal, emj_draft *draft)
     draft->uuids_before = journal->uuid_count;
     draft->classes_before = journal->class_count;
     int status = emj_check_writable(journal);
+    if (status == EM_OK && journal->resume_at != 0)
+        status = emj_flash_resume(journal);
     if (status < 0)
         return status;
+    draft->uuids_before = journal->uuid_count;
     if (journal->has_number && journal->number == UINT64_MAX)
         return EM_ERR_STATE;
     emj_ranges_clear(&journal->draft, journal->uuid_count);
@@ -127,12 +130,31 @@ static int append(void *to, const void *data, size_t size)
     return status;
 }
 
+static uint64_t start_of(const em_journal *journal, const emj_draft *draft)
+{
+    return draft->start ? draft->start : journal->end;
+}
+
+/* How many bytes the transaction will have. */
+static uint64_t size_of(const em_journal *journal, const emj_draft *draft)
+{
+    uint64_t size = draft->has_identity ? emj_record_size(EMJ_IDENTITY) : 0;
+    size += journal->draft.count * emj_record_size(EMJ_RANGE);
+    for (uint32_t i = 0; i < draft->staged; i++)
+        size += emj_record_size(journal->live[journal->live_count + i].length);
+    for (uint32_t i = 0; i < journal->staged_seals; i++)
+        size += emj_record_size(journal->seals[journal->seal_count + i].length);
+    return size + emj_filler(journal->block, start_of(journal, draft) + size) + emj_record_size(EMJ_COMMIT);
+}
+
+/* *end: where it ends; after a failure, up to where the store was asked to write. */
 static int write_transaction(em_journal *journal, emj_draft *draft, uint64_t *end)
 {
-    end_of_file to = {&journal->store, journal->end};
+    uint64_t start = start_of(journal, draft);
+    end_of_file to = {&journal->store, start};
     uint32_t seed = journal->header.seed;
-    emj_sink sink = {append, &to, journal->out, 0, journal->end, seed, 0, 0, seed, 0, EM_OK};
-    emj_commit commit = {0, draft->undoes, journal->synced, journal->end, 0, draft->flags, 0};
+    emj_sink sink = {append, &to, journal->out, 0, start, seed, 0, 0, seed, 0, EM_OK};
+    emj_commit commit = {0, draft->undoes, journal->synced, start, 0, draft->flags, 0};
     commit.number = journal->has_number ? journal->number + 1 : 1;
     if (draft->has_identity) {
         uint8_t payload[EMJ_IDENTITY] = {0};
@@ -147,14 +169,17 @@ static int write_transaction(em_journal *journal, emj_draft *draft, uint64_t *en
     emj_put_seals(journal, draft, &sink);
     if (draft->other != NULL)
         emj_put_examples(journal, draft, &sink);
+    emj_sink_filler(&sink, emj_filler(journal->block, sink.offset));
     emj_sink_commit(&sink, &commit);
-    *end = sink.offset;
+    *end = sink.status < 0 ? to.at : sink.offset;
     return sink.status;
 }
 
-static void take_back(em_journal *journal)
+static void take_back(em_journal *journal, uint64_t written)
 {
-    if (journal->store.truncate(journal->store.user, journal->end) != 0)
+    if (written == 0 && journal->mode == EM_JOURNAL_FLASH)
+        return;
+    if (journal->mode == EM_JOURNAL_FLASH || journal->store.truncate(journal->store.user, journal->end) != 0)
         journal->unusable = 1;
 }
 
@@ -225,7 +250,7 @@ static void take_examples(em_journal *journal, const emj_draft *draft, uint32_t 
 static void take_in(em_journal *journal, const emj_draft *draft, uint64_t end)
 {
     uint32_t before = journal->live_count;
-    uint64_t start = journal->end, number = journal->has_number ? journal->number + 1 : 1;
+    uint64_t start = start_of(journal, draft), number = journal->has_number ? journal->number + 1 : 1;
     take_identity(journal, draft);
     int changed = take_tombstones(journal);
     changed |= take_seals(journal);
@@ -237,10 +262,11 @@ static void take_in(em_journal *journal, const emj_draft *draft, uint64_t end)
         emj_forget_undo(journal, draft->undoes);
     else if (changed)
         emj_note_undo(journal, number, start, before);
+    journal->voids += start != journal->end;
     journal->end = journal->source.limit = end;
     journal->source.size = 0;
     journal->own = 1;
-    if (journal->mode == EM_JOURNAL_WRITE)
+    if (emj_syncs(journal))
         journal->synced = end;
 }
 
@@ -249,14 +275,17 @@ int emj_draft_finish(em_journal *journal, emj_draft *draft)
     uint64_t end;
     if (journal->dead.count + emj_ranges_growth(&journal->dead, &journal->draft) > (int64_t)journal->dead.room)
         return emj_draft_drop(journal, draft, EM_ERR_FULL);
-    int status = write_transaction(journal, draft, &end);
-    if (status == EM_OK && journal->mode == EM_JOURNAL_WRITE && journal->store.sync(journal->store.user) != 0) {
+    int status = emj_flash_room(journal, start_of(journal, draft), size_of(journal, draft));
+    if (status < 0)
+        return emj_draft_drop(journal, draft, status);
+    status = write_transaction(journal, draft, &end);
+    if (status == EM_OK && emj_syncs(journal) && journal->store.sync(journal->store.user) != 0) {
         /* Never sync again: the system may have dropped what was to be written, and would say that all is well. */
         journal->unusable = 1;
         status = EM_ERR_IO;
     }
     if (status < 0) {
-        take_back(journal);
+        take_back(journal, end - start_of(journal, draft));
         return emj_draft_drop(journal, draft, status);
     }
     take_in(journal, draft, end);

@@ -37,7 +37,7 @@ from edgemeta.journal.store import MemoryStore
 
 OK, NULL, SIZE, VALUE, MEMORY, STATE, FULL, NOT_FOUND = 0, -1, -2, -3, -4, -5, -6, -7
 IO, DAMAGED, VERSION, MISMATCH, UNSUPPORTED = -9, -10, -11, -12, -13
-READ, WRITE, LAZY = 0, 1, 2
+READ, WRITE, LAZY, FLASH = 0, 1, 2, 3
 ANY = 0xFFFFFFFF
 NOWHERE = bytes(16)
 
@@ -68,7 +68,13 @@ class Limits(ctypes.Structure):
 
 
 class Options(ctypes.Structure):
-    _fields_ = [("embedding_id", ctypes.c_char_p), ("dim", u32), ("mode", ctypes.c_int), ("targets", u32)]
+    _fields_ = [
+        ("embedding_id", ctypes.c_char_p),
+        ("dim", u32),
+        ("mode", ctypes.c_int),
+        ("targets", u32),
+        ("block", u32),
+    ]
 
 
 class Id(ctypes.Structure):
@@ -188,13 +194,13 @@ class CJournal:
     opening must give, None for anything; `status` is what it gave."""
 
     def __init__(
-        self, store, *, mode=WRITE, limits=ROOMY, embedding_id=BACKBONE, dim=DIM, targets=ANY, wanted=OK
+        self, store, *, mode=WRITE, limits=ROOMY, embedding_id=BACKBONE, dim=DIM, targets=ANY, wanted=OK, block=0
     ) -> None:
         self.lib, self.holder = lib(), store
         size = self.lib.em_journal_size(ctypes.byref(limits))
         self.block = Tight(size)
         self.handle = pointer()
-        options = Options(embedding_id, dim, mode, targets)
+        options = Options(embedding_id, dim, mode, targets, block)
         self.struct = store.store if hasattr(store, "store") else store
         status = self.lib.em_journal_open(
             pointer(self.block.at), size_t(size), ctypes.byref(limits), ctypes.byref(self.struct),

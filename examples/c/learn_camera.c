@@ -74,6 +74,14 @@ static uint32_t number(const char *text, char end)
     return *text >= '0' && *text <= '9' && *rest == end && value <= 10000000 ? (uint32_t)value : 0;
 }
 
+/* A number above 0; NaN where it is none. */
+static double positive(const char *text)
+{
+    char *rest;
+    double value = strtod(text, &rest);
+    return rest != text && *rest == '\0' && value > 0.0 && !isinf(value) ? value : NAN;
+}
+
 static int read_option(program *self, const char *name, const char *value)
 {
     static const char *const sources[] = {"--camera", "--ppm", "--text", "--floats"};
@@ -92,7 +100,7 @@ static int read_option(program *self, const char *name, const char *value)
     else if (strcmp(name, "--head") == 0)
         self->options.head = value;
     else if (strcmp(name, "--lambda") == 0)
-        self->options.lambda = strtod(value, NULL);
+        self->options.lambda = positive(value);
     else if (strcmp(name, "--classes") == 0)
         self->options.classes = number(value, '\0');
     else if (strcmp(name, "--examples") == 0)
@@ -126,7 +134,7 @@ static int read_options(program *self, int count, char **words)
         return usage("name a bundle and a journal", "");
     if (self->options.classes == 0 || self->options.examples == 0 || self->width == 0 || self->height == 0)
         return usage("--classes, --examples and --size are numbers above 0", "");
-    if (!(self->options.lambda >= 0.0) || isinf(self->options.lambda))
+    if (isnan(self->options.lambda))
         return usage("--lambda is a number above 0", "");
     if (self->source == NULL)
         self->source = "/dev/video0";

@@ -119,17 +119,17 @@ static int open_journal(learner *self)
     const learner_options *options = &self->options;
     em_journal_limits limits = {.examples = options->examples, .classes = options->classes, .uuids = 256,
                                 .ranges = 4096, .undo = 64, .seals = 64, .seal_ranges = 4096};
-    em_journal_options how = {.embedding_id = self->head.embedding_id, .dim = self->head.dim};
+    em_journal_options how = {
+        .embedding_id = self->head.embedding_id, .dim = self->head.dim, .mode = EM_JOURNAL_WRITE};
     size_t size = em_journal_size(&limits);
     int status;
-    how.mode = options->readonly ? EM_JOURNAL_READ : EM_JOURNAL_WRITE;
     self->store_memory = aligned(em_posix_size());
     self->journal_memory = aligned(size);
     if (self->store_memory == NULL || self->journal_memory == NULL) {
         complain("no memory for a journal of %zu bytes", size);
         return EM_ERR_MEMORY;
     }
-    status = em_posix_open(self->store_memory, em_posix_size(), options->journal, options->readonly, &self->store);
+    status = em_posix_open(self->store_memory, em_posix_size(), options->journal, 0, &self->store);
     if (status == EM_OK)
         status = em_journal_open(self->journal_memory, size, &limits, &self->store, &how, &self->journal);
     if (status < 0)

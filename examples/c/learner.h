@@ -11,7 +11,6 @@ typedef struct learner_options {
     const char *head;             /* "euclidean", "cosine", "centred", "ridge"; NULL: as the bundle says */
     double lambda;                /* of ridge; 0: as the bundle says */
     uint32_t classes, examples;   /* room for so many */
-    int readonly;
 } learner_options;
 
 typedef struct learner {

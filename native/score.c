@@ -13,44 +13,35 @@ static int check(const em_kernels *kernels, const void *weights, const float *bi
     return EM_OK;
 }
 
-/* Four rows at a time, so that z is read once for them; the first of the best so far is kept. */
-static uint32_t score_one(const em_kernels *kernels, const float *weights, const float *bias, uint32_t classes,
-                          uint32_t dim, const float *z, float *scores, float *most)
+/* Scores of the classes c to c + 3, as far as they are there, so that z is read once for them. Returns how many. */
+static uint32_t score_four(const em_kernels *kernels, const float *weights, const float *bias, uint32_t classes,
+                           uint32_t dim, const float *z, uint32_t c, float *scores)
 {
-    uint32_t best = 0;
+    uint32_t rows = classes - c < 4 ? classes - c : 4;
+    const float *w = weights + (size_t)c * dim;
     float four[4];
-    for (uint32_t c = 0; c < classes; c += 4) {
-        uint32_t rows = classes - c < 4 ? classes - c : 4;
-        const float *w = weights + (size_t)c * dim;
-        if (rows == 4)
-            kernels->dot4(w, dim, z, dim, four);
-        else
-            for (uint32_t r = 0; r < rows; r++)
-                four[r] = kernels->dot(w + (size_t)r * dim, z, dim);
-        for (uint32_t r = 0; r < rows; r++) {
-            float score = four[r] + bias[c + r];
-            if (scores != NULL)
-                scores[c + r] = score;
-            if ((c == 0 && r == 0) || score > *most) {
-                *most = score;
-                best = c + r;
-            }
-        }
-    }
-    return best;
+    if (rows == 4)
+        kernels->dot4(w, dim, z, dim, four);
+    else
+        for (uint32_t r = 0; r < rows; r++)
+            four[r] = kernels->dot(w + (size_t)r * dim, z, dim);
+    for (uint32_t r = 0; r < rows; r++)
+        scores[r] = four[r] + bias[c + r];
+    return rows;
 }
 
 int em_score(const em_kernels *kernels, const float *weights, const float *bias, uint32_t classes, uint32_t dim,
              const float *z, uint32_t count, float *scores)
 {
     int status = check(kernels, weights, bias, classes, dim, z);
-    float most = 0.0f;
     if (status != EM_OK)
         return status;
     if (scores == NULL)
         return EM_ERR_NULL;
-    for (uint32_t n = 0; n < count; n++)
-        score_one(kernels, weights, bias, classes, dim, z + (size_t)n * dim, scores + (size_t)n * classes, &most);
+    /* Four rows of weights for all embeddings, then the next: those four stay close, however many classes there are. */
+    for (uint32_t c = 0; c < classes; c += 4)
+        for (uint32_t n = 0; n < count; n++)
+            score_four(kernels, weights, bias, classes, dim, z + (size_t)n * dim, c, scores + (size_t)n * classes + c);
     return EM_OK;
 }
 
@@ -58,13 +49,20 @@ int em_best(const em_kernels *kernels, const float *weights, const float *bias, 
             const float *z, float *score)
 {
     int status = check(kernels, weights, bias, classes, dim, z);
-    float most = 0.0f;
-    uint32_t best;
+    float four[4], most = 0.0f;
+    uint32_t best = 0, rows;
     if (status != EM_OK)
         return status;
     if (classes > INT32_MAX)
         return EM_ERR_SIZE;
-    best = score_one(kernels, weights, bias, classes, dim, z, NULL, &most);
+    for (uint32_t c = 0; c < classes; c += rows) {
+        rows = score_four(kernels, weights, bias, classes, dim, z, c, four);
+        for (uint32_t r = 0; r < rows; r++)
+            if (c + r == 0 || four[r] > most) { /* the first of equals stays */
+                most = four[r];
+                best = c + r;
+            }
+    }
     if (!(most - most == 0.0f)) /* NaN or infinity among the embedding's numbers */
         return EM_ERR_VALUE;
     if (score != NULL)

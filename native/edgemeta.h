@@ -446,7 +446,7 @@ EM_API int em_state_add(em_state *state, uint32_t of_class, const int32_t *q20);
 /* Forget one: as if it had never been seen. A dual state removes the first of the class with these very numbers;
  * EM_ERR_NOT_FOUND where there is none such. The others take the caller's word for the numbers. */
 EM_API int em_state_remove(em_state *state, uint32_t of_class, const int32_t *q20);
-/* Add many, of the classes given for each, and fit once: the way to open what was taught. All or none. */
+/* Add many, of the classes given for each, and fit once (unless they are few): the way to open what was taught. All or none. */
 EM_API int em_state_add_many(em_state *state, const uint32_t *of_class, const int32_t *q20, uint32_t count);
 /* Sums of examples that are gone, as a seal has them: sum (dim,), moment as em_journal_seal_sums() gives it, or NULL where
  * the state is of means. EM_ERR_UNSUPPORTED for a dual state. */

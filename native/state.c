@@ -108,7 +108,7 @@ int em_state_add(em_state *state, uint32_t of_class, const int32_t *q20)
 
 int em_state_add_many(em_state *state, const uint32_t *of_class, const int32_t *q20, uint32_t count)
 {
-    int status = check(state, of_class, q20, count);
+    int status = check(state, of_class, q20, count), few;
     if (status != EM_OK)
         return status;
     if (count > UINT32_MAX - state->total)
@@ -116,13 +116,11 @@ int em_state_add_many(em_state *state, const uint32_t *of_class, const int32_t *
     status = state->kind->room(state, count);
     if (status != EM_OK || count == 0)
         return status;
-    if (count == 1) {
-        state->kind->add(state, of_class[0], q20);
-        return EM_OK;
-    }
+    few = state->kind->few(state, count);
     for (uint32_t n = 0; n < count; n++)
-        state->kind->put(state, of_class[n], q20 + (size_t)n * state->options.dim);
-    state->kind->refit(state);
+        (few ? state->kind->add : state->kind->put)(state, of_class[n], q20 + (size_t)n * state->options.dim);
+    if (!few)
+        state->kind->refit(state);
     return EM_OK;
 }
 

@@ -25,6 +25,8 @@ struct em_state_kind_of {
     void (*lay_out)(em_state *self, em_walk *walk);
     /* Room for so many more? EM_OK or EM_ERR_FULL. */
     int (*room)(const em_state *self, uint32_t count);
+    /* Whether so many, one after the other, take less time than a fit of all. */
+    int (*few)(const em_state *self, uint32_t count);
     /* Into the statistics, and what else is kept; the weights are left as they are. Cannot fail. */
     void (*put)(em_state *self, uint32_t of_class, const int32_t *q20);
     /* One more, and one less, with the weights. Only a removal can fail, with EM_ERR_NOT_FOUND. */

@@ -35,6 +35,11 @@ static int room(const em_state *self, uint32_t count)
     return count > self->options.examples - self->total ? EM_ERR_FULL : EM_OK;
 }
 
+static int few(const em_state *self, uint32_t count)
+{
+    return count == 1 || count <= self->total / 8u;
+}
+
 /* Row i of L: i numbers, then 1 / its diagonal. */
 static double *row_of(const em_state *self, uint32_t i)
 {
@@ -304,4 +309,4 @@ static int take_back(em_state *self, uint32_t of_class, const int32_t *q20)
     return EM_OK;
 }
 
-const struct em_state_kind_of em_state_dual = {lay_out, room, keep, add, take_back, refit, em_ridge_row};
+const struct em_state_kind_of em_state_dual = {lay_out, room, few, keep, add, take_back, refit, em_ridge_row};

@@ -16,6 +16,12 @@ static int room(const em_state *self, uint32_t count)
     return EM_OK;
 }
 
+static int few(const em_state *self, uint32_t count)
+{
+    (void)self;
+    return count == 1;
+}
+
 /* In the order of em_means(), so that both find the same. */
 static void find_centre(em_state *self)
 {
@@ -88,4 +94,4 @@ static void refit(em_state *self)
         em_state_quicken(self, c);
 }
 
-const struct em_state_kind_of em_state_means = {lay_out, room, put, add, take_back, refit, weights};
+const struct em_state_kind_of em_state_means = {lay_out, room, few, put, add, take_back, refit, weights};

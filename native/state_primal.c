@@ -32,6 +32,11 @@ static int room(const em_state *self, uint32_t count)
     return EM_OK;
 }
 
+static int few(const em_state *self, uint32_t count)
+{
+    return count == 1 || count <= self->options.dim / 64u;
+}
+
 /* The tile on the diagonal of a panel; those below follow. */
 static double *panel(const em_state *self, uint32_t j)
 {
@@ -257,4 +262,4 @@ static int take_back(em_state *self, uint32_t of_class, const int32_t *q20)
     return EM_OK;
 }
 
-const struct em_state_kind_of em_state_primal = {lay_out, room, put, add, take_back, refit, em_ridge_row};
+const struct em_state_kind_of em_state_primal = {lay_out, room, few, put, add, take_back, refit, em_ridge_row};

@@ -128,9 +128,11 @@ def test_forgetting_everything_and_teaching_again(kernel, kind, rng):
 
 
 @pytest.mark.parametrize("kind", RIDGE)
-def test_many_at_once_and_another_lambda(kernel, kind, rng):
+@pytest.mark.parametrize("dim", [40, 130])
+def test_many_at_once_and_another_lambda(kernel, kind, dim, rng):
+    """Few of them one after the other, more by a fit."""
     y = rng.integers(0, 4, size=50)
-    q20, state = embeddings(rng, y, 40), State(kernel, kind, 40, 4, examples=50)
+    q20, state = embeddings(rng, y, dim), State(kernel, kind, dim, 4, examples=50)
     for start, end in ((0, 1), (1, 3), (3, 40), (40, 42), (42, 42), (42, 50)):
         assert state.add_many(y[start:end], q20[start:end]) == 0
         assert apart(state.weights(), ridge(q20[:end], y[:end], 4, 0.1)) <= 1e-10

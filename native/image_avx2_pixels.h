@@ -22,13 +22,13 @@ static inline __m256i avx2_both(__m128i order)
 
 /* ---- alpha ---- */
 
-/* (c * a + 255 * (255 - a) + 127) / 255 of 16-bit numbers: c less 255, and 65152 is 255 * 255 + 127. A product with
- * 0x8081 / 2^23 is the quotient by 255 of any 16-bit number. */
+/* (c * a + 255 * (255 - a) + 127) / 255 of 16-bit numbers: c less 255, and 65152 is 255 * 255 + 127. The quotient by 255 of
+ * x below 65535 is (x + 1) * 257 / 65536, rounded down. */
 static inline __m256i avx2_over_white(__m256i colour, __m256i alpha)
 {
     __m256i less = _mm256_sub_epi16(colour, _mm256_set1_epi16(255));
-    __m256i sum = _mm256_add_epi16(_mm256_mullo_epi16(less, alpha), _mm256_set1_epi16(65152 - 65536));
-    return _mm256_srli_epi16(_mm256_mulhi_epu16(sum, _mm256_set1_epi16(0x8081 - 65536)), 7);
+    __m256i sum = _mm256_add_epi16(_mm256_mullo_epi16(less, alpha), _mm256_set1_epi16(65153 - 65536));
+    return _mm256_mulhi_epu16(sum, _mm256_set1_epi16(257));
 }
 
 static inline __m256i avx2_pixels_over_white(__m256i pixels)

@@ -1,8 +1,7 @@
 /* kernels_sse2.c - every 64-bit x86. */
 #include <emmintrin.h>
 
-#include "image_pixels.h"
-#include "image_sse2.h"
+#include "image_sse2_pixels.h"
 #include "ldl.h"
 #include "numbers.h"
 #include "state_any.h"
@@ -177,10 +176,6 @@ static void tiles(double *sums, const double *a, const double *b, size_t count, 
         }
     }
 }
-
-static const struct em_pixel_kernels pixels_sse2 = {
-    any_from_rgba, any_from_nv12, any_from_yuyv, any_from_grey, any_from_bgr, NULL, NULL,
-};
 
 const struct em_kernels em_kernels_sse2 = {
     "sse2", dot, dot4, dot64, axpy64, product64, minus64, mix64, any_dot_f16, any_dot_i8, tiles, &ldl_any, &state_any, along_row_sse2,

@@ -23,8 +23,10 @@ from reference import (
     FORGET_LABEL,
     GREY,
     NV12,
+    RELABEL,
     RGB,
     RGBA,
+    SEAL,
     UNDO,
     YUYV,
     answer,
@@ -430,6 +432,8 @@ def journals() -> Iterator[Case]:
     yield _written("a-few-calls", steps)
     steps = [*steps, (FORGET_LABEL, 0, 0), (COMPACT, 0, 0), (APPEND, 6, 2), (FORGET, 0, 2), (UNDO, 0, 0)]
     yield _written("compacted", steps)
+    steps = [(APPEND, 0, 8), (RELABEL, 2, 1), (SEAL, 1, 0), (SEAL, 0, 1), (APPEND, 0, 3), (RELABEL, 0, 0), (UNDO, 0, 0)]
+    yield _written("sealed", [*steps, (FORGET_LABEL, 1, 0), (UNDO, 0, 0), (COMPACT, 0, 0), (APPEND, 4, 4)])
 
 
 def _written(title: str, steps: list[tuple[int, int, int]]) -> Case:

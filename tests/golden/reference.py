@@ -48,7 +48,7 @@ from edgemeta.statistics import Statistics
 MEANS = {1: "euclidean", 2: "cosine", 3: "centred"}  # em_means_kind
 RGB, BGR, RGBA, GREY, NV12, YUYV = range(1, 7)  # em_pixels
 DEPTH = {RGB: 3, BGR: 3, RGBA: 4, GREY: 1, NV12: 1, YUYV: 2}  # bytes a pixel, of the first plane
-APPEND, FORGET, FORGET_LABEL, UNDO, COMPACT = range(1, 6)  # steps of a journal
+APPEND, FORGET, FORGET_LABEL, UNDO, COMPACT, RELABEL, SEAL = range(1, 8)  # steps of a journal
 STATUS = {
     EmbeddingError: -3,
     BundleDamagedError: -10,
@@ -374,7 +374,8 @@ def _journal_read(given: Arrays) -> Arrays:
 
 def _journal_write(given: Arrays) -> Arrays:
     """A new journal. random: what is random comes from here, byte after byte. steps (S, 3): 1 append, from which
-    example and how many; 2 forget, which live one and how many; 3 forget the label of that number; 4 undo; 5 compact.
+    example and how many; 2 forget, which live one and how many; 3 forget the label of that number; 4 undo; 5 compact; 6
+    relabel, which live one and with which label; 7 seal the label of that number, and with the moment or not.
     Examples: q20, label and group (numbers of lines; -1: no group)."""
     labels, groups = split(given["labels"]), split(given["groups"])
     examples = [
@@ -390,6 +391,11 @@ def _journal_write(given: Arrays) -> Arrays:
                 journal.forget(list(itertools.islice(journal.live, a, a + b)))
             elif what == FORGET_LABEL:
                 journal.forget_label(labels[a])
+            elif what == RELABEL:
+                journal.relabel(next(itertools.islice(journal.live, a, None)), labels[b])
+            elif what == SEAL:
+                mine = [each for each, entry in journal.live.items() if entry.label == labels[a]]
+                journal.seal({labels[a]: mine}, moment=bool(b))
             else:
                 {UNDO: journal.undo, COMPACT: journal.compact}[what]()
     store: Any = journal._store

@@ -294,7 +294,7 @@ void check_journal_read(golden_run *run)
 
 /* ---- writing: steps as reference.py numbers them -------------------------------------------------------------- */
 
-enum { APPEND = 1, FORGET, FORGET_LABEL, UNDO, COMPACT };
+enum { APPEND = 1, FORGET, FORGET_LABEL, UNDO, COMPACT, RELABEL, SEAL };
 
 static int append(golden_run *run, em_journal *journal, uint32_t first, uint32_t count)
 {
@@ -324,6 +324,31 @@ static int forget(em_journal *journal, uint32_t first, uint32_t count)
     return em_journal_forget(journal, ids, count);
 }
 
+static int relabel(golden_run *run, em_journal *journal, uint32_t index, uint32_t label)
+{
+    em_live live;
+    int status = em_journal_get(journal, index, &live);
+    return status < 0 ? status
+                      : em_journal_relabel(journal, &live.id, lines_of(run, given(run, "labels"))[label], NULL);
+}
+
+/* All that is live of a label. */
+static int seal(golden_run *run, em_journal *journal, uint32_t label, int moment)
+{
+    int of_class = em_journal_class(journal, lines_of(run, given(run, "labels"))[label]);
+    size_t size = em_journal_seal_size(journal, moment);
+    em_id ids[32];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < em_journal_count(journal) && count < 32; i++) {
+        em_live live;
+        if (em_journal_get(journal, i, &live) == EM_OK && (int)live.of_class == of_class)
+            ids[count++] = live.id;
+    }
+    return of_class < 0 ? of_class
+                        : em_journal_seal_class(journal, (uint32_t)of_class, ids, count, moment,
+                                                golden_memory(run, size), size);
+}
+
 static int take_step(golden_run *run, em_journal *journal, const int32_t *step)
 {
     uint32_t a = (uint32_t)step[1], b = (uint32_t)step[2];
@@ -336,6 +361,10 @@ static int take_step(golden_run *run, em_journal *journal, const int32_t *step)
         return em_journal_forget_label(journal, lines_of(run, given(run, "labels"))[a]);
     case UNDO:
         return em_journal_undo(journal);
+    case RELABEL:
+        return relabel(run, journal, a, b);
+    case SEAL:
+        return seal(run, journal, a, (int)b);
     default:
         return em_journal_compact(journal);
     }

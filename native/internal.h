@@ -122,8 +122,8 @@ uint32_t em_crc32(uint32_t start, const void *data, size_t size);
  * EM_ERR_VALUE. */
 int em_check_q20(const em_kernels *kernels, const int32_t *q20, uint32_t dim, uint32_t count);
 
-/* em_statistics_add() or _remove() of what was checked. */
-void em_statistics_change(em_statistics *self, uint32_t of_class, const int32_t *q20, uint32_t count, int add);
+/* em_statistics_add() or _remove() of what was checked. The first of its last few, in units of 1, is at what is returned. */
+const double *em_statistics_change(em_statistics *self, uint32_t of_class, const int32_t *q20, uint32_t count, int add);
 /* G in tiles of 8 rows and 4 columns, each row by row; row i of tiles is 2 (i + 1) of them. NULL without. */
 const double *em_statistics_tiles(const em_statistics *statistics);
 /* Sums of `count` examples of a class, the moment as upper triangle row by row; NULL where there is no G. */

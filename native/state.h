@@ -87,7 +87,7 @@ void em_ridge_lay_out(em_state *self, em_walk *walk);
 void em_ridge_clear(em_state *self);
 /* The lambda of the options, for a system of that norm times size. */
 double em_ridge_lambda(const em_state *self, double size);
-/* One example into the statistics (sign 1) or out of them (-1). Writes over self->row. */
+/* One example into the statistics (sign 1) or out of them (-1). */
 void em_ridge_count(em_state *self, uint32_t of_class, const int32_t *q20, int sign);
 /* self->errors of one example, by what is there. Writes over self->row. */
 void em_ridge_errors(em_state *self, uint32_t of_class, const int32_t *q20);

@@ -32,10 +32,9 @@ double em_ridge_lambda(const em_state *self, double size)
 void em_ridge_count(em_state *self, uint32_t of_class, const int32_t *q20, int sign)
 {
     uint32_t dim = self->options.dim;
-    em_statistics_change(self->statistics, of_class, q20, 1, sign > 0);
+    const double *z = em_statistics_change(self->statistics, of_class, q20, 1, sign > 0);
     self->total = sign > 0 ? self->total + 1u : self->total - 1u;
-    self->kernels->state->widen(q20, 0.0, self->whole, self->row, dim);
-    self->kernels->axpy64(sign, self->row, self->whole, dim);
+    self->kernels->axpy64(sign, z, self->whole, dim);
     if (em_statistics_count(self->statistics, of_class) == 0) { /* as they are but for rounding */
         memset(self->weights + (size_t)of_class * dim, 0, dim * sizeof *self->weights);
         memset(self->quick + (size_t)of_class * dim, 0, dim * sizeof *self->quick);

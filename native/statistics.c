@@ -141,7 +141,7 @@ static int change(em_statistics *self, uint32_t of_class, const int32_t *q20, ui
     return status;
 }
 
-void em_statistics_change(em_statistics *self, uint32_t of_class, const int32_t *q20, uint32_t count, int add)
+const double *em_statistics_change(em_statistics *self, uint32_t of_class, const int32_t *q20, uint32_t count, int add)
 {
     double *sum = self->sums + (size_t)of_class * self->dim, sign = add ? 1.0 : -1.0;
     for (uint32_t n = 0, most = at_once(self->tiles != NULL); n < count; n += most) {
@@ -151,6 +151,7 @@ void em_statistics_change(em_statistics *self, uint32_t of_class, const int32_t 
             add_to_moment(self, now, sign);
     }
     self->counts[of_class] = add ? self->counts[of_class] + count : self->counts[of_class] - count;
+    return self->scratch;
 }
 
 int em_statistics_add(em_statistics *statistics, uint32_t of_class, const int32_t *q20, uint32_t count)

@@ -237,8 +237,8 @@ int em_ridge_leave_out(const em_kernels *kernels, const em_facts *facts, const u
     return status;
 }
 
-/* The sum of squared residuals without each fold. A class that a fold takes whole has nothing to say, neither its examples nor
- * its targets. */
+/* The sum of squared residuals without each fold, of which none is everything. A class that a fold takes whole has nothing to
+ * say, neither its examples nor its targets. */
 static int errors(const em_kernels *kernels, const em_facts *facts, double lambda, int balance, work *at, double *sum)
 {
     size_t classes = facts->classes;
@@ -247,8 +247,6 @@ static int errors(const em_kernels *kernels, const em_facts *facts, double lambd
     for (uint32_t start = 0; status == EM_OK && start < facts->total;) {
         em_fold fold = em_next_fold(&at->folds, start);
         start = fold.end;
-        if (fold.count == facts->total)
-            continue;
         status = leave(kernels, facts, at, fold);
         for (size_t r = 0; r < fold.count; r++)
             for (size_t c = 0; c < classes && at->gone[facts->y[fold.rows[r]]] == 0.0; c++)

@@ -247,10 +247,23 @@ def test_what_is_refused_changes_nothing(name, shape, rng):
         setattr(case.c, field, bad)
         assert call() == status
         setattr(case.c, field, kept)
+    case.counts[:2] += [1.0, -1.0]
+    assert call() == -3  # as many examples, but not of these classes
+    case.counts[:2] += [-1.0, 1.0]
     if shape[1] < 20 and name != "em_means_leave_out":
+        case.moment[0, 0] = -0.5 * case.squares
+        assert call() == -8
         case.c.moment = None
         assert call() == -1
     assert (out == 7.0).all()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_size_for_what_cannot_be(name, rng):
+    case = Case(20, 30, "bursts", rng)
+    size = getattr(load(), f"{name}_size")
+    case.c.dim = 0
+    assert size(ctypes.byref(case.c), pointer(case.names)) == size(None, None) == 0
 
 
 def test_options_out_of_range_are_refused(rng):

@@ -306,9 +306,14 @@ static const uint8_t *line_of_crop(const struct fitting *f, uint32_t y, uint8_t 
 
 /* ---- rows of the target ---- */
 
-static uint8_t *ring_row(const struct fitting *f, uint32_t y)
+/* Rows y to y + count - 1 of the ring. A division for each would be seen in the time of a small image. */
+static void ring_rows(const struct fitting *f, uint32_t y, uint32_t count, uint8_t **rows)
 {
-    return f->ring + (size_t)(y % f->ring_rows) * f->row_size;
+    uint32_t at = y % f->ring_rows;
+    for (uint32_t r = 0; r < count; r++) {
+        rows[r] = f->ring + at * f->row_size;
+        at = at + 1 < f->ring_rows ? at + 1 : 0;
+    }
 }
 
 /* fill_ring() for kernels that take many grey lines. */
@@ -317,10 +322,11 @@ static uint32_t fill_by_grey(const struct fitting *f, uint32_t y)
     const uint8_t *lines[EM_GREY_ROWS];
     uint8_t *rows[EM_GREY_ROWS], *copy = f->lines;
     uint32_t count = f->down.inputs - y < EM_GREY_ROWS ? f->down.inputs - y : EM_GREY_ROWS;
+    ring_rows(f, y, count, rows);
     for (uint32_t r = 0; r < EM_GREY_ROWS; r++) {
         uint32_t at = r < count ? r : count - 1; /* the last one stands for those that are missing */
         lines[r] = at == r ? line_in_place(f, (size_t)f->top + y + r, copy) : lines[at];
-        rows[r] = ring_row(f, y + at);
+        rows[r] = rows[at];
         if (lines[r] == copy)
             copy += f->across.inputs + EM_SLACK;
     }
@@ -333,9 +339,9 @@ static uint32_t fill_by_opaque(const struct fitting *f, uint32_t y, uint32_t cou
 {
     const uint8_t *lines[EM_ROWS] = {NULL};
     uint8_t *rows[EM_ROWS] = {NULL}, *copy = f->lines;
+    ring_rows(f, y, count, rows);
     for (uint32_t r = 0; r < count; r++) {
         lines[r] = line_in_place(f, (size_t)f->top + y + r, copy);
-        rows[r] = ring_row(f, y + r);
         if (lines[r] == copy)
             copy += 4 * (size_t)f->across.inputs + EM_SLACK;
     }
@@ -356,10 +362,9 @@ static uint32_t fill_ring(struct fitting *f, uint32_t y)
     if (f->opaque && fill_by_opaque(f, y, count) != 0)
         return count;
     f->opaque = 0; /* so that it is tried in vain but once */
-    for (uint32_t r = 0; r < count; r++) {
+    ring_rows(f, y, count, rows);
+    for (uint32_t r = 0; r < count; r++)
         lines[r] = line_of_crop(f, y + r, f->lines + r * f->line_size);
-        rows[r] = ring_row(f, y + r);
-    }
     if (f->across.taps > 1) {
         f->kernels->along_row(lines, count, f->channels, f->across.outputs, f->across.starts, f->across.taps,
                               f->across.weights, rows);
@@ -381,7 +386,7 @@ static void sum_rows(const struct fitting *f, uint32_t y, uint32_t first, uint8_
     uint32_t taps = f->down.taps;
     const int16_t *weights = f->down.weights + y * EM_WEIGHTS(taps);
     if (f->down.taps == 1) {
-        memcpy(out, ring_row(f, first), length);
+        memcpy(out, f->ring + first % f->ring_rows * f->row_size, length);
         return;
     }
     while (taps > 1 && is_zero(weights, taps - 1)) /* most windows are one narrower than the widest */

@@ -87,6 +87,7 @@ size_t emj_length(const char *text);
 #define EMJ_CLOCK_END ((uint64_t)1 << 62)
 
 #define EMJ_LONGEST_RESUMPTION 8192u
+#define EMJ_RESUMPTION_RECORDS 3u
 
 enum { EMJ_IS_EXAMPLE = 1, EMJ_IS_TOMBSTONE, EMJ_IS_SEAL, EMJ_IS_IDENTITY, EMJ_IS_COMMIT, EMJ_IS_FILLER };
 enum { EMJ_COMPACTION = 1, EMJ_MERGE = 2, EMJ_RESUMES = 4 }; /* flags of a commit */

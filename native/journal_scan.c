@@ -53,8 +53,8 @@ static int check_record(em_journal *journal, const emj_record *record)
     }
 }
 
-/* Look through the transaction at `start`, whatever its number: 1 where it is whole, else 0. */
-static int find_transaction(em_journal *journal, uint64_t start, emj_transaction *out)
+/* Look through the transaction at `start`, whatever its number: 1 where it is whole, else 0. most: records in it. */
+static int find_transaction(em_journal *journal, uint64_t start, uint64_t most, emj_transaction *out)
 {
     uint64_t offset = start, records = 0;
     uint32_t checksum = journal->header.seed, crc;
@@ -73,6 +73,8 @@ static int find_transaction(em_journal *journal, uint64_t start, emj_transaction
             return status;
         if (record.frame.kind == EMJ_IS_COMMIT)
             break;
+        if (records + 1 == most)
+            return 0;
         if (record.frame.kind < 8)
             out->kinds |= 1u << record.frame.kind;
         emj_store32(link, crc);
@@ -107,7 +109,7 @@ static int find_resumption(em_journal *journal, uint64_t torn, uint64_t offset, 
     uint64_t limit = source->limit;
     if (limit - offset > EMJ_LONGEST_RESUMPTION)
         source->limit = offset + EMJ_LONGEST_RESUMPTION;
-    found = find_transaction(journal, offset, out);
+    found = find_transaction(journal, offset, EMJ_RESUMPTION_RECORDS, out);
     source->limit = limit;
     int right = found > 0 && (out->commit.flags & EMJ_RESUMES) && out->commit.synced == torn;
     return found < 0 ? found : right && follows(&out->commit, number);
@@ -115,7 +117,7 @@ static int find_resumption(em_journal *journal, uint64_t torn, uint64_t offset, 
 
 int emj_next_transaction(em_journal *journal, uint64_t at, const uint64_t *number, emj_transaction *out)
 {
-    int found = find_transaction(journal, at, out);
+    int found = find_transaction(journal, at, UINT64_MAX, out);
     if (found < 0 || (found > 0 && follows(&out->commit, number)))
         return found;
     if (at < journal->header.base)

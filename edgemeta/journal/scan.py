@@ -22,8 +22,8 @@ from .ids import Range
 from .store import Store
 
 CHUNK = 1 << 18
-# A transaction that goes on behind torn bytes is no longer than this.
-LONGEST_RESUMPTION = 1 << 13
+# A transaction that goes on behind torn bytes has no more bytes and records, so that looking for one is linear.
+LONGEST_RESUMPTION, RESUMPTION_RECORDS = 1 << 13, 3
 
 Item = ExampleHead | Range | Seal | Identity | Commit | None
 
@@ -82,13 +82,14 @@ class Window:
     def find(self, what: bytes, offset: int) -> int:
         """The first place at or after `offset`, a multiple of 8, that holds `what` (4 bytes); else the limit."""
         while offset < self.limit:
-            piece = bytes(self.get(offset, self._size))
-            at = piece.find(what)
-            while at >= 0 and at % 8:
-                at = piece.find(what, at + 1)
+            self.get(offset, len(what))
+            at = self._chunk.find(what, offset - self._at)
+            while at >= 0 and (self._at + at) % 8:
+                at = self._chunk.find(what, at + 1)
             if at >= 0:
-                return offset + at
-            offset += len(piece) - len(piece) % 8 or 8
+                return self._at + at
+            end = self._at + len(self._chunk)
+            offset = max(offset + 8, end - end % 8)
         return self.limit
 
 
@@ -173,8 +174,10 @@ class SealReader(NamedTuple):
             raise damaged(self.store, seal.offset, str(error)) from None
 
 
-def read_transaction(store: Store, window: Window, header: Header, start: int) -> Transaction | None:
-    """The transaction at `start`, or None where no whole one is; its number is not looked at."""
+def read_transaction(
+    store: Store, window: Window, header: Header, start: int, most: int | None = None
+) -> Transaction | None:
+    """The transaction at `start`, or None where no whole one is; its number is not looked at. most: records in it."""
     records: list[Record] = []
     offset = start
     checksum = header.seed
@@ -184,6 +187,8 @@ def read_transaction(store: Store, window: Window, header: Header, start: int) -
             whole = (record.item.start, record.item.records, record.item.checksum) == (start, len(records), checksum)
             return Transaction(start, offset, tuple(records), record.item) if whole else None
         records.append(record)
+        if len(records) == most:
+            return None
         checksum = fmt.chain(checksum, record.crc)
     return None
 
@@ -194,7 +199,7 @@ def resumptions(store: Store, window: Window, header: Header, offset: int) -> It
         frame = read_frame(window, offset, header.seed)
         if frame is not None and (frame.kind, frame.length) == (fmt.IDENTITY, fmt.IDENTITY_SIZE):
             near = Window(store, min(window.limit, offset + LONGEST_RESUMPTION), LONGEST_RESUMPTION)
-            found = read_transaction(store, near, header, offset)
+            found = read_transaction(store, near, header, offset, RESUMPTION_RECORDS)
             if found is not None and found.commit.flags & fmt.COMMIT_RESUMES:
                 yield found
         offset += 8

@@ -103,6 +103,17 @@ EM_INLINE void avx2_grey_tile(const avx2_columns *columns, uint32_t base, uint32
     }
 }
 
+/* Behind the last output after i whose pixels are within a tile that begins with those of i. */
+static inline uint32_t avx2_tile_end(uint32_t i, uint32_t to, const uint32_t *starts, uint32_t taps)
+{
+    uint32_t past = starts[i] + TILE - taps, end = i + 1;
+    while (end + 16 <= to && starts[end + 15] <= past)
+        end += 16;
+    while (end < to && starts[end] <= past)
+        end++;
+    return end;
+}
+
 static void along_grey_avx2(const uint8_t *const *lines, uint32_t to, const uint32_t *starts, uint32_t taps,
                             const int16_t *weights, uint8_t *const *out)
 {
@@ -110,8 +121,7 @@ static void along_grey_avx2(const uint8_t *const *lines, uint32_t to, const uint
     uint32_t pairs = (taps + 1) / 2, end;
     for (uint32_t i = 0; i < to; i = end) {
         uint32_t base = starts[i];
-        for (end = i + 1; end < to && starts[end] + taps <= base + TILE;)
-            end++;
+        end = avx2_tile_end(i, to, starts, taps);
         avx2_columns_of(lines, base, starts[end - 1] + taps - base, columns);
         switch (pairs) { /* those of usual reductions, which a compiler unrolls */
         case 3:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # arm.sh - the core and the package on emulated ARM, of the class of a Raspberry Pi or a Jetson. On x86-64 Debian.
 #
-#   tests/arm.sh [-i] [-s] [-u] [PART ...]       PART: core, count, python, python7; all where none is named
+#   tests/arm.sh [-i] [-s] [-u] [-q] [PART ...]       PART: core, count, python, python7; all where none is named
 #
 #   core     the golden vectors in C: Cortex-A53, A72, A76, and Cortex-A7 (ARMv7 with NEON); the neon-dotprod kernels have to
 #            run on the A76 and not to be offered by the others
@@ -15,6 +15,7 @@
 #   -i       install missing Debian packages (needs root)
 #   -s       skip, with a message, what cannot be had on this machine, instead of failing
 #   -u       count: write the file anew
+#   -q       python: quicker, on the Cortex-A76 alone
 #
 # Everything lies in build/arm (or ARM_HOME) and is used again: a root of ARM packages, unpacked and never configured,
 # and wheels. PYTHON: the Python with pip that gets them, and that runs the package here to compare with.
@@ -22,33 +23,39 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 ARM_HOME=${ARM_HOME:-$PWD/build/arm}
 PYTHON=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
-install='' skip='' update=() missing=''
-while getopts isuh option; do
+install='' skip='' quick='' update=() missing=''
+while getopts isuqh option; do
     case $option in
     i) install=1 ;;
     s) skip=1 ;;
     u) update=(--update) ;;
-    *) sed -n '2,22p' "$0"; exit 2 ;;
+    q) quick=1 ;;
+    *) sed -n '2,23p' "$0"; exit 2 ;;
     esac
 done
 shift $((OPTIND - 1))
 
 say() { printf 'arm.sh: %s\n' "$*"; }
 
-# need PROGRAM=PACKAGE ...: whether all are there, after installing if that was asked for; else says what is missing.
+# need WHAT=PACKAGE ...: whether all programs (or files) are there, after installing if that was asked for.
 need() {
-    local absent=() pair
-    for pair in "$@"; do command -v "${pair%%=*}" >/dev/null || absent+=("${pair#*=}"); done
-    if [ ${#absent[@]} -gt 0 ] && [ -n "$install" ]; then
-        say "installing ${absent[*]}"
+    absent "$@"
+    if [ -n "$absent" ] && [ -n "$install" ]; then
+        say "installing $absent"
         { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-            "${absent[@]}"; } >"$ARM_HOME/apt.log" 2>&1 || say "apt-get failed: $(tail -n 1 "$ARM_HOME/apt.log")"
-        absent=()
-        for pair in "$@"; do command -v "${pair%%=*}" >/dev/null || absent+=("${pair#*=}"); done
+            $absent; } >"$ARM_HOME/apt.log" 2>&1 || say "apt-get failed: $(tail -n 1 "$ARM_HOME/apt.log")"
+        absent "$@"
     fi
-    [ ${#absent[@]} -gt 0 ] || return 0
-    missing="the Debian packages ${absent[*]} are missing; run: apt-get install ${absent[*]} (or tests/arm.sh -i)"
-    return 1
+    missing="Debian packages are missing; run: apt-get install $absent (or tests/arm.sh -i)"
+    [ -z "$absent" ]
+}
+
+# The packages of what is not there, in $absent.
+absent() {
+    local pair
+    absent=$(for pair in "$@"; do
+        [[ $pair = /* && -e ${pair%%=*} ]] || command -v "${pair%%=*}" >/dev/null || echo "${pair#*=}"
+    done | sort -u | paste -sd ' ')
 }
 
 # Where a part cannot be done: the end of the run, or only of the part.
@@ -67,20 +74,10 @@ build_both() {
     build armv7 arm-linux-gnueabihf '-mfpu=neon-vfpv4'
 }
 
-tools=(make=make qemu-aarch64=qemu-user qemu-arm=qemu-user
-    aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu arm-linux-gnueabihf-gcc=gcc-arm-linux-gnueabihf)
-libraries=(/usr/aarch64-linux-gnu/lib/libc.a /usr/arm-linux-gnueabihf/lib/libc.a)
-
 have_compilers() {
-    need "${tools[@]}" || return 1
-    local library
-    for library in "${libraries[@]}"; do
-        [ -e "$library" ] && continue
-        [ -z "$install" ] || DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-            libc6-dev-arm64-cross libc6-dev-armhf-cross >"$ARM_HOME/apt.log" 2>&1 || true
-        missing='the C libraries are missing; run: apt-get install libc6-dev-arm64-cross libc6-dev-armhf-cross'
-        [ -e "$library" ] || return 1
-    done
+    need make=make qemu-aarch64=qemu-user qemu-arm=qemu-user \
+        aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/lib/libc.a=libc6-dev-arm64-cross \
+        arm-linux-gnueabihf-gcc=gcc-arm-linux-gnueabihf /usr/arm-linux-gnueabihf/lib/libc.a=libc6-dev-armhf-cross
 }
 
 # ---- core ----------------------------------------------------------------------------------------------------------
@@ -244,8 +241,10 @@ part_python() {
     make_package arm64 aarch64
     make_expected
     site=$package:$site
-    on cortex-a53 "$OLD" EDGEMETA_KERNELS=numpy -- "${against[@]}" --kernels numpy
-    on cortex-a72 "$OLD" -- "${against[@]}" --kernels neon
+    if [ -z "$quick" ]; then
+        on cortex-a53 "$OLD" EDGEMETA_KERNELS=numpy -- "${against[@]}" --kernels numpy
+        on cortex-a72 "$OLD" -- "${against[@]}" --kernels neon
+    fi
     on cortex-a76 "$NEW" -- "${against[@]}" --kernels neon-dotprod
     on cortex-a76 "$NEW" -- tests/golden/reference.py
 }

@@ -1,5 +1,5 @@
-/* state.c - what a device holds while it learns: the calls, and what the kinds have in common. state_means.c, state_dual.c
- * and state_primal.c have the mathematics. */
+/* state.c - what a device holds while it learns: the calls, and what the kinds have in common. state_means.c,
+ * state_dual.c and state_primal.c have the mathematics. */
 #include "state.h"
 
 #include <float.h>

@@ -11,7 +11,8 @@
 #define EM_INFINITY INFINITY
 #endif
 
-/* Memory that is given out part by part. Without memory it only counts: one walk finds the size, the same walk places. */
+/* Memory that is given out part by part. Without memory it only counts: one walk finds the size, and the same walk
+ * places. */
 typedef struct em_walk {
     char *memory;
     size_t used;

@@ -1,10 +1,12 @@
-/* state_dual.c - ridge from the examples it holds: the Cholesky factor L of K + lambda I grows by a row with each of them.
+/* state_dual.c - ridge from the examples it holds: the Cholesky factor L of K + lambda I grows by a row with each.
  *
- * K = Z Z^T with z taken from an origin r on the grid, near the mean: its numbers are exact, and a common mean that is large
- * against lambda costs no digits. The free bias borders it: M = [[K + lambda I, 1], [1^T, 0]], M [alpha; b] = [y; 0],
- * W = alpha^T Z, whatever r is, since the alphas of a class add up to 0. With u = (K + lambda I)^-1 1:
+ * K = Z Z^T with z taken from an origin r on the grid, near the mean: its numbers are exact, and a common mean that is
+ * large against lambda costs no digits. The free bias borders it: M = [[K + lambda I, 1], [1^T, 0]],
+ * M [alpha; b] = [y; 0], W = alpha^T Z, whatever r is, since the alphas of a class add up to 0.
+ * With u = (K + lambda I)^-1 1:
  *   an example x more, kappa = Z x: v = (K + lambda I)^-1 kappa, h = M^-1 [kappa; 1] = [v - h_b u; h_b],
- *     h_b = (1^T v - 1) / 1^T u; what is left s = x x + lambda - kappa^T h - h_b >= lambda; W += e (x - Z^T h)^T / s, e its error
+ *     h_b = (1^T v - 1) / 1^T u; what is left is s = x x + lambda - kappa^T h - h_b, never below lambda;
+ *     W += e (x - Z^T h)^T / s, e its error
  *   example i less: column i of M^-1 is g = c - u u_i / 1^T u, c = (K + lambda I)^-1 e_i; alpha_i = the sums of g over
  *     the examples of each class; W -= alpha_i (Z^T g)^T / g_i. */
 #include "state.h"
@@ -51,8 +53,8 @@ static const int32_t *example(const em_state *self, uint32_t position)
     return self->held + (size_t)self->slots[position] * self->options.dim;
 }
 
-/* Four rows from `position` on, and how many there are: the first n examples, then two others. The last is there again for
- * those that are missing. */
+/* Four rows from `position` on, and how many there are: the first n examples, then two others. The last is there again
+ * for those that are missing. */
 static uint32_t four(const em_state *self, uint32_t position, uint32_t n, const int32_t *const *others, uint32_t end,
                      const int32_t **rows)
 {
@@ -64,8 +66,8 @@ static uint32_t four(const em_state *self, uint32_t position, uint32_t n, const 
     return now;
 }
 
-/* out[i] = (z_i - r) (x - r) of the first n examples, exact; returns the square of x - r, which is left in self->off. Room
- * for n + 2. */
+/* out[i] = (z_i - r) (x - r) of the first n examples, exact; returns the square of x - r, which is left in self->off.
+ * Room for n + 2. */
 static double products(em_state *self, uint32_t n, const int32_t *q20, double *out)
 {
     uint32_t dim = self->options.dim;

@@ -1,8 +1,8 @@
-/* state_primal.c - ridge from n, s and G: the factor of A = G' + lambda I is moved with each example, and the weights with it.
+/* state_primal.c - ridge from n, s and G: the factor of A = G' + lambda I moves with each example, the weights with it.
  *
- * A = L D L^T lies in panels of four columns: tiles of four rows and four columns from the diagonal down, each column by
- * column; rows are filled up to whole tiles (L 0, D 1). A + a u u^T by Gill, Golub, Murray and Saunders (1974, method C1): with
- * L p = u, for each column d' = d + a p^2, b = a p / d', a' = a d / d', and below it w -= p l, l += b w. Then
+ * A = L D L^T lies in panels of four columns: tiles of four rows and four columns from the diagonal down, each column
+ * by column; rows are filled up to whole tiles (L 0, D 1). A + a u u^T by Gill, Golub, Murray and Saunders (1974, method
+ * C1): with L p = u, for each column d' = d + a p^2, b = a p / d', a' = a d / d', and below it w -= p l, l += b w. Then
  * a A^-1 u with the new A, the gain, is L^-T b with the new L: forward and back once, and no solve for each class. */
 #include "state.h"
 
@@ -44,8 +44,8 @@ static double *panel(const em_state *self, uint32_t j)
     return self->factor + TILE * (k * tiles - k * (k - 1u) / 2u);
 }
 
-/* The lower triangle of A. The examples are taken from r, the mean on the grid, because then all that is large is exact:
- * sum (z - r)(z - r)^T = G - s r^T - r (s - N r)^T, and what is left of the mean is below the grid. */
+/* The lower triangle of A. The examples are taken from r, the mean on the grid, because then all that is large is
+ * exact: sum (z - r)(z - r)^T = G - s r^T - r (s - N r)^T, and what is left of the mean is below the grid. */
 static void fill(em_state *self)
 {
     const double *moment = em_statistics_tiles(self->statistics);
@@ -192,7 +192,7 @@ static void refit(em_state *self)
     em_ridge_quicken(self);
 }
 
-/* One tile on the diagonal, as the kernel does those below it. *a goes on to the next. Whether all d are above `least`. */
+/* One tile on the diagonal, as the kernel does those below it; *a goes on to the next. Are all d above `least`? */
 static int change_diagonal(double *diagonal, double *w, double *b, double *a, double least)
 {
     for (uint32_t c = 0; c < 4; c++) {

@@ -1,9 +1,9 @@
-/* state_ridge.c - what both kinds of ridge state share. With z' = z - m and y' = y - mean(y), the weights W = Y'^T Z' A^-1,
- * A = Z'^T Z' + lambda I, are moved by one example z of target y (with m, mean(y) and W as they were before):
+/* state_ridge.c - what both kinds of ridge state share. With z' = z - m and y' = y - mean(y), the weights
+ * W = Y'^T Z' A^-1, A = Z'^T Z' + lambda I, are moved by one example z of target y (m, mean(y), W as they were before):
  *     added:   A += a u u^T, u = z - m, a = N / (N + 1);   W += (y - mean(y) - W u) k^T, k = a A^-1 u with the new A
  *     removed: A -= a u u^T, a = N / (N - 1);              W -= (y - mean(y) - W u) k^T
- * because Y'^T Z' changes by a (y - mean(y)) u^T. `balance` multiplies a class's targets, and so its weights, by a number
- * that changes with its count: it comes in where weights go out. */
+ * because Y'^T Z' changes by a (y - mean(y)) u^T. `balance` multiplies a class's targets, and so its weights, by a
+ * number that changes with its count: it comes in where weights go out. */
 #include "state.h"
 
 #include <float.h>

@@ -140,8 +140,8 @@ static size_t place(struct fitting *f, uint8_t *memory)
     struct axis *axes[2] = {&f->across, &f->down};
     for (int i = 0; i < 2; i++) {
         axes[i]->starts = take(memory, &at, axes[i]->outputs, sizeof(uint32_t));
-        /* One tap more, in case they are made even. */
-        axes[i]->weights = take(memory, &at, em_times(axes[i]->outputs, EM_WEIGHTS(axes[i]->taps + 1)), sizeof(int16_t));
+        size_t numbers = EM_WEIGHTS(axes[i]->taps + 1); /* one tap more, in case they are made even */
+        axes[i]->weights = take(memory, &at, em_times(axes[i]->outputs, numbers), sizeof(int16_t));
     }
     f->lines = take(memory, &at, 1, f->lines_size);
     f->ring = take(memory, &at, f->ring_rows, f->row_size);
@@ -193,8 +193,8 @@ static void put_group(const int32_t *weights, int16_t *group)
     group[6] = group[7] = (int16_t)(high[2] + 256 * high[3]);
 }
 
-/* The window of output i, whose first weight above 0 is that of input x. It does not pass the end of the line, or an even one
- * by no more than a pixel. */
+/* The window of output i, whose first weight above 0 is that of input x. It does not pass the end of the line, or an
+ * even one by no more than a pixel. */
 static void put_window(const struct axis *axis, uint32_t i, uint32_t x, const struct triangle *triangle)
 {
     uint32_t last = axis->inputs + axis->even - axis->taps, start = (x < last ? x : last) & ~axis->even;
@@ -217,8 +217,8 @@ static int is_zero(const int16_t *weights, uint32_t t)
     return group[t & 3u] == 0 && ((uint32_t)group[4 + (t & 2u)] >> 8 * (t & 1u) & 255u) == 0;
 }
 
-/* With a whole number of inputs an output, windows that no edge cuts are all alike, to the bit: that of output i is the one
- * two before (where an even start is even again). 0: there is no such one. */
+/* With a whole number of inputs an output, windows that no edge cuts are all alike, to the bit: that of output i is
+ * the one two before (where an even start is even again). 0: there is no such one. */
 static int weigh_alike(const struct axis *axis, uint32_t i, uint32_t scale)
 {
     uint32_t margin = 2 * scale + 1, start; /* more than half a window */
@@ -285,7 +285,7 @@ static const uint8_t *line_of_crop(const struct fitting *f, uint32_t y, uint8_t 
 {
     const em_image *image = &f->image;
     size_t row = (size_t)f->top + y;
-    const uint8_t *pixels = image->pixels + row * image->stride;
+    const uint8_t *pixels = image->pixels + row * image->stride, *chroma;
     /* Pixels that share chroma come in pairs: one more at the left, and at the right, where the crop cuts a pair. */
     size_t even = f->left & ~1u;
     uint32_t odd = f->left & 1u, count = (odd + f->across.inputs + 1) & ~1u;
@@ -294,7 +294,8 @@ static const uint8_t *line_of_crop(const struct fitting *f, uint32_t y, uint8_t 
         f->kernels->pixels->from_rgba(pixels + 4 * (size_t)f->left, f->across.inputs, line);
         return line;
     case EM_PIXELS_NV12:
-        f->kernels->pixels->from_nv12(pixels + even, image->chroma + row / 2 * image->chroma_stride + even, count, line);
+        chroma = image->chroma + row / 2 * image->chroma_stride;
+        f->kernels->pixels->from_nv12(pixels + even, chroma + even, count, line);
         return line + 3 * odd;
     case EM_PIXELS_YUYV:
         f->kernels->pixels->from_yuyv(pixels + 2 * even, count, line);
@@ -490,7 +491,8 @@ static int prepare(struct fitting *f, const em_kernels *kernels, const em_image 
     plan(f, image->width, image->height, image->format, to_width, to_height);
     place(f, memory);
     f->opaque = image->format == EM_PIXELS_RGBA && kernels->pixels->along_opaque != NULL && f->across.taps > 1;
-    if (f->channels == 1 && kernels->pixels->along_grey != NULL && f->across.taps > 1 && f->across.taps < EM_GREY_TAPS) {
+    if (f->channels == 1 && kernels->pixels->along_grey != NULL && f->across.taps > 1 &&
+        f->across.taps < EM_GREY_TAPS) {
         f->across.even = 1;
         f->across.taps++;
     } else {

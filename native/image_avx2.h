@@ -36,8 +36,8 @@ static inline __m256i avx2_everywhere(const int16_t *two)
     return _mm256_set1_epi32(pair);
 }
 
-/* Sums, their low parts in two registers, which began at 2^21, to bytes' values, at most a little above 255. What is below
- * 2^16 in a low part does not change how the whole is rounded. */
+/* Sums, their low parts in two registers, which began at 2^21, to bytes' values, at most a little above 255. What is
+ * below 2^16 in a low part does not change how the whole is rounded. */
 static inline __m256i avx2_bytes(__m256i low, __m256i next, __m256i high)
 {
     __m256i both = _mm256_packs_epi32(_mm256_srai_epi32(low, 16), _mm256_srai_epi32(next, 16));
@@ -74,18 +74,21 @@ static inline int avx2_is_some(const int16_t *group)
 EM_INLINE __m256i avx2_two_pixels(int at, int size)
 {
     char a = (char)at, b = (char)(at + size);
-    return _mm256_broadcastsi128_si256(_mm_setr_epi8(a, -1, b, -1, (char)(a + 1), -1, (char)(b + 1), -1, (char)(a + 2), -1,
-                                                     (char)(b + 2), -1, -1, -1, -1, -1));
+    char a1 = (char)(a + 1), a2 = (char)(a + 2), b1 = (char)(b + 1), b2 = (char)(b + 2);
+    return _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(a, -1, b, -1, a1, -1, b1, -1, a2, -1, b2, -1, -1, -1, -1, -1));
 }
 
 EM_INLINE __m256i avx2_one_pixel(char at)
 {
-    return _mm256_broadcastsi128_si256(_mm_setr_epi8(at, -1, -1, -1, (char)(at + 1), -1, -1, -1, (char)(at + 2), -1, -1, -1,
-                                                     -1, -1, -1, -1));
+    char at1 = (char)(at + 1), at2 = (char)(at + 2);
+    return _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(at, -1, -1, -1, at1, -1, -1, -1, at2, -1, -1, -1, -1, -1, -1, -1));
 }
 
-/* One output of four rows, 16 bits a number: rows a and c, b and d. Pixels of `size` bytes, 3 or 4; what the fourth ones have
- * in common stays in *all. A load has five pixels of 3 bytes: the fifth is taken with the fourth where it is the last. */
+/* One output of four rows, 16 bits a number: rows a and c, b and d. Pixels of `size` bytes, 3 or 4; what the fourth
+ * ones have in common stays in *all. A load has five pixels of 3 bytes: the fifth is taken with the fourth where it
+ * is the last. */
 EM_INLINE __m256i avx2_colour(const uint8_t *const *lines, int size, size_t at, uint32_t taps, const int16_t *group,
                               const __m256i orders[3], __m256i *all)
 {
@@ -111,8 +114,8 @@ EM_INLINE __m256i avx2_colour(const uint8_t *const *lines, int size, size_t at, 
     return avx2_bytes(rows.low_x, rows.low_y, rows.high);
 }
 
-/* Two outputs at a time, and the last one twice where their number is odd. A store has two bytes more, which the next one
- * overwrites. Returns 0 if pixels have 4 bytes and the fourth is not always 255. */
+/* Two outputs at a time, and the last one twice where their number is odd. A store has two bytes more, which the next
+ * one overwrites. Returns 0 if pixels have 4 bytes and the fourth is not always 255. */
 EM_INLINE int avx2_colour_rows(const uint8_t *const *lines, int size, uint32_t to, const uint32_t *starts,
                                uint32_t taps, const int16_t *weights, uint8_t *const *out)
 {

@@ -3,7 +3,7 @@
  * A line has few pixels that one output needs, but all lines need the same ones with the same weights: so a register
  * holds what sixteen lines have at one place. To get there, the pixels of two columns are transposed as 16-bit units, a
  * pair a line, which is what the multiplications want: vpmaddubsw takes such pairs for the high parts of the weights,
- * and vpmaddwd, spread to 16 bits, for the low ones. Lane 0 of a register has the lines 0 to 7, lane 1 the lines 8 to 15.
+ * and vpmaddwd, spread to 16 bits, for the low ones. Lane 0 of a register has the lines 0 to 7, lane 1 lines 8 to 15.
  * (With three channels it does not pay: in image_avx2.h a register is filled by red, green and blue already.)
  */
 #ifndef EDGEMETA_IMAGE_AVX2_GREY_H
@@ -93,12 +93,13 @@ EM_INLINE void avx2_grey_tile(const avx2_columns *columns, uint32_t base, uint32
                               const uint32_t *starts, uint32_t taps, const int16_t *weights, uint32_t pairs,
                               uint8_t *const *out)
 {
+    size_t size = EM_WEIGHTS(taps);
     __m256i sums[16];
     memset(sums, 0, sizeof sums);
     for (; i < end; i += 16) {
         uint32_t count = end - i < 16 ? end - i : 16;
         for (uint32_t k = 0; k < count; k++)
-            sums[k] = avx2_sum_columns(columns + (starts[i + k] - base) / 2, weights + (i + k) * EM_WEIGHTS(taps), pairs);
+            sums[k] = avx2_sum_columns(columns + (starts[i + k] - base) / 2, weights + (i + k) * size, pairs);
         avx2_store_rows(sums, out, i, to);
     }
 }

@@ -22,8 +22,8 @@ static inline __m256i avx2_both(__m128i order)
 
 /* ---- alpha ---- */
 
-/* (c * a + 255 * (255 - a) + 127) / 255 of 16-bit numbers: c less 255, and 65152 is 255 * 255 + 127. The quotient by 255 of
- * x below 65535 is (x + 1) * 257 / 65536, rounded down. */
+/* (c * a + 255 * (255 - a) + 127) / 255 of 16-bit numbers: c less 255, and 65152 is 255 * 255 + 127. The quotient by
+ * 255 of x below 65535 is (x + 1) * 257 / 65536, rounded down. */
 static inline __m256i avx2_over_white(__m256i colour, __m256i alpha)
 {
     __m256i less = _mm256_sub_epi16(colour, _mm256_set1_epi16(255));
@@ -60,8 +60,8 @@ static void avx2_from_rgba(const uint8_t *from, size_t count, uint8_t *to)
 
 /* ---- planes to pixels ---- */
 
-/* Sixteen pixels a lane: bytes 0 to 15, 16 to 31 and 32 to 47 of them. Of three registers that are shuffled so that each byte
- * is where it shall be in one of the three, the right one is taken for each. */
+/* Sixteen pixels a lane: bytes 0 to 15, 16 to 31 and 32 to 47 of them. Of three registers that are shuffled so that
+ * each byte is where it shall be in one of the three, the right one is taken for each. */
 static inline void avx2_interleave(__m256i red, __m256i green, __m256i blue, __m256i out[3])
 {
     const __m256i r = avx2_both(_mm_setr_epi8(0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15, 10, 5));
@@ -88,8 +88,8 @@ static inline void avx2_store_pixels(const __m256i x[3], uint8_t *to)
 
 /* ---- YUV ---- */
 
-/* (42 Y + part) / 256 + Y + whole, rounded down, limited to a byte. y: pixels 0 to 7 and 8 to 15 of each lane, 42 Y as well;
- * a number of part and whole is for two pixels. */
+/* (42 Y + part) / 256 + Y + whole, rounded down, limited to a byte. y: pixels 0 to 7 and 8 to 15 of each lane, 42 Y
+ * as well; a number of part and whole is for two pixels. */
 static inline __m256i avx2_yuv_colour(const __m256i y[2], const __m256i y42[2], __m256i part, __m256i whole)
 {
     __m256i first = _mm256_srai_epi16(_mm256_add_epi16(y42[0], _mm256_unpacklo_epi16(part, part)), 8);
@@ -99,8 +99,8 @@ static inline __m256i avx2_yuv_colour(const __m256i y[2], const __m256i y42[2], 
     return _mm256_packus_epi16(first, second);
 }
 
-/* Thirty-two pixels: BT.601 as edgemeta.h has it, in 16 bits. Multiples of 256 are taken out of the quotient: 298 = 256 +
- * 42, 409 = 256 + 153, -208 = -256 + 48, 516 = 512 + 4; 42 (Y - 16) + 128 = 42 Y - 544. uv: U V U V. */
+/* Thirty-two pixels: BT.601 as edgemeta.h has it, in 16 bits. Multiples of 256 are taken out of the quotient: 298 =
+ * 256 + 42, 409 = 256 + 153, -208 = -256 + 48, 516 = 512 + 4; 42 (Y - 16) + 128 = 42 Y - 544. uv: U V U V. */
 static inline void avx2_yuv32(const __m256i y[2], __m256i uv, uint8_t *to)
 {
     const __m256i middle = _mm256_set1_epi16(128), rest = _mm256_set1_epi16(-544), black = _mm256_set1_epi16(-16);

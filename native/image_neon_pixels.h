@@ -6,8 +6,8 @@
 
 #include <arm_neon.h>
 
-/* (c * a + white) / 255 of eight colours, white = 255 * (255 - a) + 127: of x below 65535 the quotient is (x + 1 + x / 256) /
- * 256, rounded down. */
+/* (c * a + white) / 255 of eight colours, white = 255 * (255 - a) + 127: of x below 65535 the quotient is (x + 1 + x
+ * / 256) / 256, rounded down. */
 static inline uint8x8_t neon_over_white(uint8x8_t colour, uint8x8_t alpha, uint16x8_t white)
 {
     uint16x8_t x = vmlal_u8(white, colour, alpha);
@@ -37,8 +37,9 @@ static inline uint8x8_t neon_colour(uint8x8_t y, int16x8_t part, int16x8_t whole
     return vqmovun_s16(vsraq_n_s16(sum, vaddq_s16(y42, part), 8));
 }
 
-/* Sixteen pixels, of which the even and the odd ones: BT.601 as edgemeta.h has it, in 16 bits. Multiples of 256 are taken
- * out of the quotient: 298 = 256 + 42, 409 = 256 + 153, -208 = -256 + 48, 516 = 512 + 4; 42 (Y - 16) + 128 = 42 Y - 544. */
+/* Sixteen pixels, of which the even and the odd ones: BT.601 as edgemeta.h has it, in 16 bits. Multiples of 256 are
+ * taken out of the quotient: 298 = 256 + 42, 409 = 256 + 153, -208 = -256 + 48, 516 = 512 + 4; 42 (Y - 16) + 128 = 42
+ * Y - 544. */
 static inline void neon_yuv16(uint8x8_t even, uint8x8_t odd, uint8x8_t u, uint8x8_t v, uint8_t *to)
 {
     int16x8_t d = vreinterpretq_s16_u16(vsubl_u8(u, vdup_n_u8(128)));

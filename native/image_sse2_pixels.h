@@ -1,5 +1,6 @@
-/* image_sse2_pixels.h - pixels of every format to RGB with SSE2. Included by kernels_sse2.c. As image_avx2_pixels.h; without
- * shuffles of bytes, pixels are made of four bytes and stored one by one, the next over the fourth of the one before. */
+/* image_sse2_pixels.h - pixels of every format to RGB with SSE2. Included by kernels_sse2.c. As image_avx2_pixels.h;
+ * without shuffles of bytes, pixels are made of four bytes and stored one by one, the next over the fourth of the one
+ * before. */
 #ifndef EDGEMETA_IMAGE_SSE2_PIXELS_H
 #define EDGEMETA_IMAGE_SSE2_PIXELS_H
 
@@ -36,8 +37,8 @@ static void sse2_from_rgba(const uint8_t *from, size_t count, uint8_t *to)
     any_from_rgba(from + 4 * x, count - x, to + 3 * x);
 }
 
-/* (42 Y + part) / 256 + Y + whole, rounded down, limited to a byte. y: pixels 0 to 7 and 8 to 15; a number of part and whole
- * is for two pixels. */
+/* (42 Y + part) / 256 + Y + whole, rounded down, limited to a byte. y: pixels 0 to 7 and 8 to 15; a number of part
+ * and whole is for two pixels. */
 static inline __m128i sse2_yuv_colour(const __m128i y[2], __m128i part, __m128i whole)
 {
     const __m128i by = _mm_set1_epi16(42);

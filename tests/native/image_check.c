@@ -1,5 +1,5 @@
-/* image_check.c - every kernel of this machine against the portable one, on random images of all formats, sizes, strides and
- * alphas. Images and memory end where they say, so that a sanitizer sees every byte too many.
+/* image_check.c - every kernel of this machine against the portable one, on random images of all formats, sizes,
+ * strides and alphas. Images and memory end where they say, so that a sanitizer sees every byte too many.
  *
  *     image_check [how many images]
  *

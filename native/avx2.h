@@ -150,8 +150,8 @@ static inline __attribute__((always_inline)) void tile(size_t rows, double sign,
     }
 }
 
-static inline void product64(double sign, const double *a, size_t stride_a, size_t rows, const double *b, size_t stride_b,
-                      size_t columns, size_t n, double *out, size_t stride)
+static inline void product64(double sign, const double *a, size_t stride_a, size_t rows, const double *b,
+                             size_t stride_b, size_t columns, size_t n, double *out, size_t stride)
 {
     for (size_t c = 0; c < columns; c += 4) {
         size_t now = columns - c < 4 ? columns - c : 4, r = 0;
@@ -176,7 +176,7 @@ static inline void minus64(const double *x, const double *y, size_t n, double *o
         out[i] = x[i] - y[i];
 }
 
-/* `outputs` (a constant, at most 4) times three registers of columns, of which the first `n` (1 to 12) numbers are there. */
+/* `outputs` (a constant, at most 4) times three registers of columns, of which the first `n` (1 to 12) are there. */
 static inline __attribute__((always_inline)) void mix(size_t outputs, const double *a, size_t stride_a, const double *x,
                                                       size_t stride_x, size_t count, double *y, size_t stride_y,
                                                       size_t n)

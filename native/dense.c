@@ -1,5 +1,5 @@
-/* dense.c - the linear algebra of the heads, in blocks: nearly all of it is `product64`, sums of products along rows that lie
- * together. */
+/* dense.c - the linear algebra of the heads, in blocks: nearly all of it is `product64`, sums of products along rows
+ * that lie together. */
 #include "dense.h"
 
 #include <float.h>
@@ -263,7 +263,7 @@ void em_products(const em_kernels *kernels, const double *a, size_t rows, const 
     product(kernels, 1.0, a, n, rows, b, n, columns, n, out, columns);
 }
 
-/* ---- what heads make of facts -------------------------------------------------------------------------------------- */
+/* ---- what heads make of facts ------------------------------------------------------------------------------------ */
 
 void em_mean(const em_kernels *kernels, const em_facts *facts, double *mean)
 {

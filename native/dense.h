@@ -14,7 +14,8 @@ void em_cholesky_solve(const em_kernels *kernels, const double *l, size_t n, dou
 /* The first half of that: L x = b. */
 void em_cholesky_forward(const em_kernels *kernels, const double *l, size_t n, double *b, size_t count);
 
-/* The factor (the lower triangle of a) to the lower triangle of (L L^T)^-1, in place; what is above the diagonal is spoiled. */
+/* The factor (the lower triangle of a) to the lower triangle of (L L^T)^-1, in place; what is above the diagonal is
+ * spoiled. */
 void em_cholesky_invert(const em_kernels *kernels, double *a, size_t n);
 
 /* out (rows, columns) = a b^T, for a (rows, n) and b (columns, n). */

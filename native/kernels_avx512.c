@@ -1,5 +1,5 @@
-/* kernels_avx512.c - x86 with AVX-512 F, BW, DQ and VL (Intel's servers since 2017, AMD since 2022): twice as many numbers at
- * once where sums of products are long. Everything else is as with AVX2. */
+/* kernels_avx512.c - x86 with AVX-512 F, BW, DQ and VL (Intel's servers since 2017, AMD since 2022): twice as many
+ * numbers at once where sums of products are long. Everything else is as with AVX2. */
 #include "avx2.h"
 #include "state_avx512.h"
 
@@ -106,7 +106,7 @@ static void wide_minus64(const double *x, const double *y, size_t n, double *out
     }
 }
 
-/* `outputs` (a constant, at most 5) times four registers of columns, of which the first `n` (1 to 32) numbers are there. */
+/* `outputs` (a constant, at most 5) times four registers of columns, of which the first `n` (1 to 32) are there. */
 static inline __attribute__((always_inline)) void wide_mix(size_t outputs, const double *a, size_t stride_a,
                                                            const double *x, size_t stride_x, size_t count, double *y,
                                                            size_t stride_y, size_t n)
@@ -237,7 +237,6 @@ static void wide_product64(double sign, const double *a, size_t stride_a, size_t
 }
 
 const struct em_kernels em_kernels_avx512 = {
-    "avx512", wide_dot, wide_dot4, wide_dot64, wide_axpy64, wide_product64, wide_minus64,
-    wide_mix64, dot_f16, dot_i8, tiles, &ldl_avx2, &state_avx512, along_row_avx2,
-    along_column_avx2, &pixels_avx2,
+    "avx512", wide_dot, wide_dot4, wide_dot64, wide_axpy64, wide_product64, wide_minus64, wide_mix64, dot_f16, dot_i8,
+    tiles, &ldl_avx2, &state_avx512, along_row_avx2, along_column_avx2, &pixels_avx2,
 };

@@ -87,7 +87,7 @@ static void axpy64(double a, const double *x, double *y, size_t n)
         y[i] += a * x[i];
 }
 
-/* Two rows times four columns, of which b repeats the last where there are fewer; the second row may be the first again. */
+/* Two rows times four columns; b repeats the last where there are fewer, and the second row may be the first again. */
 static void tile(double sign, const double *a0, const double *a1, size_t rows, const double *const *b, size_t columns,
                  size_t n, double *out, size_t stride)
 {
@@ -178,6 +178,6 @@ static void tiles(double *sums, const double *a, const double *b, size_t count, 
 }
 
 const struct em_kernels em_kernels_sse2 = {
-    "sse2", dot, dot4, dot64, axpy64, product64, minus64, mix64, any_dot_f16, any_dot_i8, tiles, &ldl_any, &state_any, along_row_sse2,
-    along_column_sse2, &pixels_sse2,
+    "sse2", dot, dot4, dot64, axpy64, product64, minus64, mix64, any_dot_f16, any_dot_i8, tiles,
+    &ldl_any, &state_any, along_row_sse2, along_column_sse2, &pixels_sse2,
 };

@@ -114,7 +114,8 @@ static int invert_lifted(const em_kernels *kernels, const em_facts *facts, work 
     return EM_OK;
 }
 
-static int prepare_dual(const em_kernels *kernels, const em_facts *facts, double shrinkage, double independent, work *at)
+static int prepare_dual(const em_kernels *kernels, const em_facts *facts, double shrinkage, double independent,
+                        work *at)
 {
     size_t n = facts->total, classes = facts->classes;
     double d;

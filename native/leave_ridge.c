@@ -1,8 +1,8 @@
-/* leave_ridge.c - ridge without each fold, in closed form, and the lambda that does best there: edgemeta/heads/ridge.py.
+/* leave_ridge.c - ridge without each fold, in closed form, and the lambda that does best: edgemeta/heads/ridge.py.
  *
  * The residuals of a fold g by the fit without it are (I - H_gg)^-1 (Y - H Y)_g (PRESS, Allen 1974).
- * dual    I - H = lambda M, M = (Z' Z'^T + lambda I)^-1 - 1 1^T / (lambda N); lambda cancels. Z' Z'^T is zero along 1: it is
- *         lifted there, so that a small lambda drowns nothing.
+ * dual    I - H = lambda M, M = (Z' Z'^T + lambda I)^-1 - 1 1^T / (lambda N); lambda cancels. Z' Z'^T is zero along 1:
+ *         it is lifted there, so that a small lambda drowns nothing.
  * primal  H = 1/N + V V^T with V = Z' L^-T, L L^T = G' + lambda I. */
 #include "leaving.h"
 
@@ -237,8 +237,8 @@ int em_ridge_leave_out(const em_kernels *kernels, const em_facts *facts, const u
     return status;
 }
 
-/* The sum of squared residuals without each fold, of which none is everything. A class that a fold takes whole has nothing to
- * say, neither its examples nor its targets. */
+/* The sum of squared residuals without each fold, of which none is everything. A class that a fold takes whole has
+ * nothing to say, neither its examples nor its targets. */
 static int errors(const em_kernels *kernels, const em_facts *facts, double lambda, int balance, work *at, double *sum)
 {
     size_t classes = facts->classes;

@@ -203,7 +203,7 @@ size_t em_means_leave_out_size(const em_facts *facts, const uint32_t *groups)
     return room.used == SIZE_MAX ? 0 : room.used;
 }
 
-/* The weights in `moved`, and the bias returned, of a class without the rows [from, to) of a fold, which are all its own. */
+/* The weights in `moved`, and the bias returned, of a class without the rows [from, to) of a fold, all it has there. */
 static double move(int kind, const em_facts *facts, work *at, em_fold fold, uint32_t from, uint32_t to)
 {
     const em_kernels *plain = &em_kernels_portable;

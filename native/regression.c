@@ -3,7 +3,8 @@
  * With X the centred examples, t the centred targets of an output and A the system
  *   dual    A = X X^T + lambda I + lift 1 1^T / N      w = X^T A^-1 t      t (I - H) t = lambda t A^-1 t
  *   primal  A = X^T X + lambda I                       w = A^-1 X^T t      t (I - H) t = |t - X w|^2 + lambda |w|^2
- * X X^T is zero along 1, where the lift keeps A well conditioned and t has nothing. All are sums of squares: nothing cancels. */
+ * X X^T is zero along 1, where the lift keeps A well conditioned and t has nothing. All are sums of squares: nothing
+ * cancels. */
 #include "dense.h"
 
 #include <float.h>
@@ -247,7 +248,9 @@ static int finish(work *at)
                 continue;
             find_weights(at, o, w);
             at->bias[o] = at->offset[o] - at->kernels->dot64(w, at->mean, at->dim);
-            at->sigma[o] = freedom < LEAST_FREEDOM ? NAN : sqrt(at->left[o] / (total - 1.0) * freedom / (freedom - 2.0));
+            at->sigma[o] = NAN;
+            if (freedom >= LEAST_FREEDOM)
+                at->sigma[o] = sqrt(at->left[o] / (total - 1.0) * freedom / (freedom - 2.0));
         }
     }
     return EM_OK;

@@ -17,9 +17,11 @@ from journal_c import (
     Memory,
     agree,
     donor,
+    in_python,
     prepare,
     prepared,
 )
+from journal_help import DIM, new
 
 
 def said(journal):
@@ -135,3 +137,35 @@ def test_damage_that_is_met_while_writing(name, text):
     journal.holder.data[at + 9] ^= 4
     assert journal.content() == before
     CALLS[name](journal, None)
+
+
+def test_a_seal_that_is_damaged_by_now():
+    """When it is sealed over, compared or restored."""
+    from edgemeta.journal import format as fmt
+
+    data = donor()
+    at = in_python(data).seals
+    (seal,) = at.values()
+    end = seal.offset + fmt.record_size(fmt.seal_length("l0", len(seal.ranges), DIM, True))
+    journal = CJournal(Memory(data))
+    journal.append([new("l0", i) for i in range(4)])
+    before = journal.content()
+    journal.holder.data[end - 20] ^= 1
+    journal.seal("l0", journal.of_label("l0"), moment=True, wanted=DAMAGED)
+    journal.merge(CJournal(Memory(data), mode=READ), wanted=DAMAGED)
+    journal.holder.data[end - 20] ^= 1
+    other = CJournal(Memory(data), mode=READ)
+    other.holder.data[end - 20] ^= 1
+    journal.merge(other, wanted=DAMAGED)
+    assert journal.content() == before
+    journal.seal("l0", journal.of_label("l0"), moment=True)
+    assert journal.counts() == before[1]
+
+
+def test_a_reader_that_broke_is_not_merged():
+    other = CJournal(Memory(donor()), mode=READ)
+    other.holder.data = bytearray(prepared())
+    other.reload(wanted=STATE)
+    journal = CJournal(Memory(prepared()))
+    journal.merge(other, wanted=STATE)
+    assert bytes(journal.holder.data) == prepared()

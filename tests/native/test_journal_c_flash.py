@@ -11,6 +11,7 @@ from journal_c import (
     DAMAGED,
     FLASH,
     FULL,
+    IO,
     NOT_FOUND,
     NULL,
     OK,
@@ -395,6 +396,44 @@ def test_every_callback_failing_at_every_point(name, half):
             calls[name](journal)
         assert said(journal) == after
         check(flash, journal)
+
+
+def test_opening_with_callbacks_that_fail():
+    """It is refused, or it opens and the next call goes on behind the torn bytes; nothing is lost."""
+    flash = Flash(padded(prepared(), 32), block=32)
+    flash.power = 90
+    assert not call("append", open_flash(flash))
+    torn, before = image(flash), said(CJournal(Memory(prepared()), mode=READ))
+    for start in (torn, padded(prepared(), 32), None):
+        good = Flash(start, block=32)
+        open_flash(good)
+        for fails in range(1, good.calls + 1):
+            flash = Flash(start, block=32)
+            flash.fails = fails
+            journal = open_flash(flash, wanted=None)
+            flash.fails = 0
+            assert journal.status in (OK, IO)
+            assert journal.status == IO or start is torn
+            if journal.status == OK:
+                assert said(journal) == before
+            if flash.data is not None:
+                journal = open_flash(flash)
+                assert said(journal) == (before if start else ([], {}, []))
+                journal.append([new("late", 1)])
+                check(flash, journal)
+
+
+def test_a_copy_of_a_damaged_record_that_was_not_begun():
+    """Nothing was written: the journal goes on without being opened again."""
+    flash = Flash(padded(prepared(), 256))
+    journal = open_flash(flash)
+    before, at = said(journal), flash.data.index(b"l2g")
+    flash.data[at + 9] ^= 4
+    journal.undo(wanted=DAMAGED)
+    flash.data[at + 9] ^= 4
+    assert said(journal) == before
+    journal.undo()
+    check(flash, journal)
 
 
 def test_a_region_that_is_full():

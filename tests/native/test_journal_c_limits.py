@@ -22,6 +22,9 @@ from journal_c import (
     Options,
     Store,
     agree,
+    data_of,
+    donor,
+    in_python,
     lib,
     limits,
     pointer,
@@ -32,6 +35,7 @@ from journal_c import (
 )
 from journal_help import BACKBONE, DIM, new
 
+from edgemeta.journal import Journal
 from edgemeta.journal.ids import ExampleId
 
 
@@ -63,6 +67,32 @@ def test_undo_needs_room():
     before = journal.content()
     journal.undo(wanted=NOT_FOUND)  # one transaction was all it remembers
     assert journal.content() == before
+
+
+def test_undo_of_seals_needs_room():
+    """Of seals, and of runs of ids: one seal more than there is while one takes the place of another."""
+    source = in_python(donor(), readonly=False)
+    journal = Journal.memory(embedding_id=BACKBONE, dim=DIM)
+    journal.merge(source)
+    source.append([new("l0", i) for i in range(50, 54)])
+    assert source.seal({"l0": [i for i, e in source.live.items() if e.label == "l0"]}, moment=True)
+    journal.merge(source)
+    data = data_of(journal)
+    for name in ("seals", "seal_ranges", "ranges", "examples"):
+        least = next(n for n in range(1, 100) if probe(data, limits(**{name: n})) == OK)
+        statuses = []
+        for room in range(least, least + 8):
+            ours = CJournal(Memory(data), limits=limits(**{name: room}))
+            before = ours.content()
+            statuses.append(ours.lib.em_journal_undo(ours.handle))
+            if statuses[-1] < 0:
+                assert statuses[-1] == FULL and ours.content() == before and bytes(ours.holder.data) == data
+                continue
+            journal = in_python(data, readonly=False)
+            journal.undo()
+            assert ours.counts() == journal.counts() and len(ours.seals()) == 1
+        assert statuses[-1] >= 0 and statuses == sorted(statuses)
+        assert name != "seals" or statuses[0] == FULL
 
 
 def test_files_that_need_more():

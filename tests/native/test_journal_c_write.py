@@ -124,3 +124,37 @@ def test_a_generator_that_repeats_is_refused():
     again = CJournal(journal.holder)
     again.append([new("a", 1)], wanted=IO)
     CJournal(Memory(None, bytes), wanted=IO)
+
+
+def test_relabelling_keeps_all_else(same_numbers):
+    """Groups, variants, inputs and targets, of odd lengths; to longer and shorter labels."""
+    rng = np.random.default_rng(3)
+    journal = Journal.memory(embedding_id=BACKBONE, dim=DIM)
+    for i, shape in enumerate(((7,), (3, 5), (2, 3, 3), (1, 2, 3, 4), (90, 60, 3))):
+        image = rng.integers(0, 256, shape).astype(np.uint8)
+        journal.append([new("a" * (i + 1), i, group="g" * i or None, variant="v" * (3 * i % 5), input=image)])
+    numbers = Journal.memory(embedding_id=BACKBONE, dim=DIM)
+    numbers.append([new("target", i, target=rng.normal(size=3)) for i in range(3)])
+    for start in (journal, numbers):
+        both = Both(same_numbers(11), "call")
+        both.memory.data = bytearray(data_of(start))
+        both.reopen("call")
+        for label in ("b", "é" * 100, "target"):
+            for each in list(both.theirs.live):
+                both.relabel(each, label)
+                both.compare()
+        while both.undo():
+            both.compare()
+        both.compact()
+        both.compare()
+
+
+def test_what_cannot_be_relabelled():
+    ours = CJournal(Memory(rich()))
+    before, data = ours.content(), bytes(ours.holder.data)
+    first = ours.live()[0][0]
+    for label, status in (("", SIZE), ("x" * 256, SIZE), ("a\x07", VALUE), (" ", VALUE)):
+        ours.relabel(first, label, wanted=status)
+    ours.relabel(ExampleId(bytes(range(16)), 1), "a", wanted=NOT_FOUND)
+    ours.relabel(first._replace(counter=1 << 40), "a", wanted=NOT_FOUND)
+    assert ours.content() == before and bytes(ours.holder.data) == data

@@ -95,10 +95,11 @@ static int to_sink(void *sink, const void *data, size_t size)
     return 0;
 }
 
-/* To whole blocks, and 64 more. */
+/* To whole blocks, and at least 4 and 4,096 bytes more. */
 static void add_room(fuzz_disk *disk)
 {
-    size_t room = (disk->block - disk->size % disk->block) % disk->block + 64u * (size_t)disk->block;
+    size_t block = disk->block, more = block < 1024u ? 4096u : 4u * block;
+    size_t room = (block - disk->size % block) % block + more;
     uint8_t *blank = fuzz_memory(room);
     memset(blank, 0xFF, room);
     grow(disk, blank, room);

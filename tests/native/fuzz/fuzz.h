@@ -40,7 +40,7 @@ typedef struct fuzz_disk {
 } fuzz_disk;
 
 void fuzz_disk_begin(fuzz_disk *disk, const uint8_t *data, size_t size);
-/* The same as raw flash, with 64 blocks more. */
+/* The same as raw flash, with some blocks more. */
 void fuzz_disk_flash(fuzz_disk *disk, const uint8_t *data, size_t size, uint32_t block);
 void fuzz_disk_end(fuzz_disk *disk);
 em_store fuzz_disk_store(fuzz_disk *disk);

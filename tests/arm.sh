@@ -82,19 +82,30 @@ have_compilers() {
 
 # ---- core ----------------------------------------------------------------------------------------------------------
 
-# vectors CPU QEMU ARCH KERNELS: run the golden vectors; KERNELS is all that has to be offered, the fastest last.
+# vectors CPU QEMU ARCH KERNELS: the golden vectors, and random images, whose answers have the same hash on every machine. KERNELS
+# is all that has to be offered, the fastest last.
 vectors() {
     local found
-    say "golden vectors on $1"
+    say "golden vectors and images on $1"
     "$2" -cpu "$1" "$ARM_HOME/$3/golden" tests/golden "$ARM_HOME/$1.learned" | tee "$ARM_HOME/$1.log"
     found=$(sed -n 's/^\(.*\): [0-9]* checks.*/\1/p' "$ARM_HOME/$1.log" | paste -sd ' ')
     [ "$found" = "$4" ] || { say "$1 has the kernels '$found', not '$4'"; exit 1; }
     grep -q "^in use: ${4##* }\$" "$ARM_HOME/$1.log" || { say "$1 does not use ${4##* }"; exit 1; }
+    found=$("$2" -cpu "$1" "$ARM_HOME/$3/image_check" 1000) || { say "$found"; exit 1; }
+    echo "$found"
+    found=${found%%, portable*}
+    [ "${images:=$found}" = "$found" ] || { say "the images are others than before: $found, not $images"; exit 1; }
 }
 
 part_core() {
+    local images=''
     have_compilers || { cannot core "$missing"; return 0; }
     build_both
+    if command -v cc >/dev/null; then
+        make -s -C tests/native BUILD="$ARM_HOME/here" all
+        images=$("$ARM_HOME/here/image_check" 1000)
+        images=${images%%, portable*}
+    fi
     vectors cortex-a53 qemu-aarch64 aarch64 'portable neon'
     vectors cortex-a72 qemu-aarch64 aarch64 'portable neon'
     vectors cortex-a76 qemu-aarch64 aarch64 'portable neon neon-dotprod'

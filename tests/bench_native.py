@@ -263,8 +263,20 @@ def predict_rows(core: ctypes.CDLL) -> list[Row]:
     return rows
 
 
+def batch_row(core: ctypes.CDLL, count: int = 64, classes: int = 20, dim: int = 1280) -> Row:
+    rng = np.random.default_rng(5)
+    weights, bias, z = aligned((classes, dim), "f4"), aligned(classes, "f4"), aligned((count, dim), "f4")
+    weights[:], bias[:], z[:] = rng.normal(size=weights.shape), rng.normal(size=classes), rng.normal(size=z.shape)
+    scores, score = aligned((count, classes), "f4"), core.em_score
+    kernels = ctypes.c_void_p(core.em_kernels_find(None))
+    given = (kernels, at(weights), at(bias), classes, dim, at(z), count, at(scores))
+    times = compare(lambda: score(*given), lambda: z @ weights.T + bias)
+    assert np.allclose(scores, z @ weights.T + bias, rtol=1e-4, atol=1e-3)
+    return Row(f"score {count}, {classes} x {dim} / NumPy", *times, None)
+
+
 def all_rows(core: ctypes.CDLL) -> list[Row]:
-    return [*predict_rows(core), *ridge_rows(core)]
+    return [*predict_rows(core), batch_row(core), *ridge_rows(core)]
 
 
 def main() -> int:

@@ -235,4 +235,4 @@ def _stretched(y: Pixels, u: Pixels, v: Pixels) -> Image.Image:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or tuple(FORMATS))
+    sys.exit(any(case.ratio > BAR for case in main(sys.argv[1:] or tuple(FORMATS))))

@@ -29,7 +29,9 @@ class PixelsToEmbedding(nn.Module):
             # Grey pixels are replicated, and weights that sum to 1 give them back.
             x = x @ self.luma
         x = 1.0 - x / 255.0
-        return self.backbone(x.permute(0, 3, 1, 2))  # type: ignore[no-any-return]
+        # Contiguous, though no graph shows it: torch gives the average of a whole map strides of its own in a map
+        # that is not, and exports them as a Gather that no other format knows.
+        return self.backbone(x.permute(0, 3, 1, 2).contiguous())  # type: ignore[no-any-return]
 
 
 def fold_batch_norm(backbone: nn.Module) -> nn.Module:

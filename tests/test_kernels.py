@@ -199,7 +199,9 @@ def test_learners_agree(monkeypatch, core, head, count, rng):
 
 
 @needs_core
-def test_one_alone_scores_as_one_of_many(rng):
+@pytest.mark.parametrize("core", CORES)
+def test_one_alone_scores_as_one_of_many(monkeypatch, core, rng):
+    use(monkeypatch, core)
     learner = Learner(dim=37, head="ridge")
     learner.learn_many(rng.normal(size=(12, 37)).astype(np.float32), list("abcdef") * 2)
     queries = rng.normal(size=(9, 37)).astype(np.float32)

@@ -218,7 +218,8 @@ static void read_example(em_journal *journal, uint32_t index, int32_t *q20)
         REQUIRE(q20[i] <= EM_Q20 && q20[i] >= -EM_Q20);
     if (targets > 0) {
         double *numbers = fuzz_memory((size_t)targets * sizeof *numbers);
-        REQUIRE(em_journal_target(journal, index, numbers, (uint32_t)targets) == targets);
+        int again = em_journal_target(journal, index, numbers, (uint32_t)targets);
+        REQUIRE(again == targets || again == EM_ERR_IO); /* this read may be the one that fails */
         free(numbers);
     }
 }

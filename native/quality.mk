@@ -13,9 +13,9 @@ CHECKS = ../tests/native
 FUZZ = $(CHECKS)/fuzz
 TARGETS = bundle head journal reload
 INPUTS = $(wildcard $(FUZZ)/corpus/$(1)/*)
-# The tests of the core by way of the library in that folder; the golden program is run by itself.
+# The tests of the core by way of the library in that folder, but those that build programs of their own.
 PYTEST = cd .. && OMP_NUM_THREADS=1 EDGEMETA_NATIVE_LIBRARY=$(abspath $(1))/libedgemeta.so $(2) $(TESTER) -m pytest \
-	-p no:cacheprovider tests/native --ignore tests/native/test_builds.py --ignore tests/native/test_golden.py
+	-p no:cacheprovider tests/native $(patsubst %,--ignore tests/native/test_%.py,builds examples_c golden)
 PROGRAM = $(CC) $(WARN) $(CFLAGS) $(filter %.c,$^) $(BUILD)/libedgemeta.a -o $@ -lm -pthread $(LDFLAGS)
 
 # ---- programs without Python ------------------------------------------------------------------------------------------

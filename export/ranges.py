@@ -67,7 +67,7 @@ def _session_with_all_outputs(model: bytes) -> tuple[Any, list[str]]:
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     session = runtime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session, [output.name for output in session.get_outputs()]
+    return session, [value.name for value in (*inner, *graph.graph.output[: len(outputs)])]
 
 
 def _all_values(session: Any, names: list[str], images: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -132,7 +132,7 @@ CORNERS = {"ADD": np.add, "MUL": np.multiply, "SUB": np.subtract}
 
 
 def _bounds(low: Lowering, code: str, names: list[str]) -> tuple[float, float] | None:
-    """Between which values a sum, difference or product always lies: pixels that are scaled keep all their 256 steps."""
+    """Between which values a sum, difference or product always lies: scaled pixels keep all their 256 steps."""
     ends = []
     for tensor in (low.program.tensors[name] for name in names):
         bounds = (tensor.data.min(), tensor.data.max()) if tensor.data is not None else tensor.bounds

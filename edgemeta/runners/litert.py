@@ -54,17 +54,17 @@ class LiteRTRunner:
             raise OptionError(f"LiteRT has no provider {', '.join(map(printable, unknown))}; it has {XNNPACK}, {CPU}")
         if threads is not None and threads < 1:
             raise OptionError(f"threads: at least 1, not {threads}")
-        self.variant = variant.name
+        self.variant, self._names = variant.name, (variant.input, variant.output)
         self._graph, self._threads, self._lock = graph, threads, threading.Lock()
         self._plain = bool(providers) and providers[0] == CPU  # type: ignore[index]
-        self._open(variant)
+        self._open()
         if providers and self.provider != providers[0]:
             raise RunnerError(
                 f"LiteRT here runs {printable(variant.name)} without {printable(providers[0])}; leave providers out, "
                 f"or say so with providers=['{self.provider}']"
             )
 
-    def _open(self, variant: Variant) -> None:
+    def _open(self) -> None:
         kinds = self._runtime.OpResolverType
         kind = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if self._plain else kinds.AUTO
         try:
@@ -74,9 +74,9 @@ class LiteRTRunner:
             )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise RunnerError(f"LiteRT refused the graph {printable(variant.name)}: {error}") from error
-        given = self._checked(variant.input, self._interpreter.get_input_details(), np.uint8, 4)
-        made = self._checked(variant.output, self._interpreter.get_output_details(), np.float32, 2)
+            raise RunnerError(f"LiteRT refused the graph {printable(self.variant)}: {error}") from error
+        given = self._checked(self._names[0], self._interpreter.get_input_details(), np.uint8, 4)
+        made = self._checked(self._names[1], self._interpreter.get_output_details(), np.float32, 2)
         self._input, self._output = given["index"], made["index"]
         self._pixels = self._interpreter.tensor(self._input)
         self._batch, *self._image = (int(size) for size in given["shape"])
@@ -109,27 +109,38 @@ class LiteRTRunner:
             )
         with self._lock:  # an interpreter has one set of tensors
             try:
-                step = self._fixed or BATCH
-                parts = [self._invoke(images[start : start + step]) for start in range(0, len(images), step)]
+                parts = self._batches(images)
             except (ValueError, RuntimeError) as error:
                 raise RunnerError(f"LiteRT could not run {printable(self.variant)}: {error}") from error
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def _batches(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        if not self._fixed and not self._can_hold(min(len(images), BATCH)):
+            # It promises any number, and an operator within wants the one that it was made with.
+            self._open()
+            self._fixed = self._batch
+        step = self._fixed or BATCH
+        return [self._invoke(images[start : start + step]) for start in range(0, len(images), step)]
+
     def _invoke(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         count = len(images)
-        if self._fixed:
-            self._pixels()[:count] = images  # what is left from before in the rest does no harm
-        else:
-            if count != self._batch:
-                self._resize(count)
-            self._pixels()[:] = images
+        if not self._fixed and not self._can_hold(count):
+            raise RuntimeError(f"{count} images at a time are too many or too few")
+        self._pixels()[:count] = images  # of a fixed batch, what is left from before in the rest does no harm
         self._interpreter.invoke()
         made: NDArray[np.float32] = self._interpreter.get_tensor(self._output)
         return made[:count] if self._fixed else made
 
-    def _resize(self, count: int) -> None:
-        self._batch = 0  # should it fail half way, the next call resizes again
-        self._interpreter.resize_tensor_input(self._input, (count, *self._image), strict=True)
-        self._interpreter.allocate_tensors()
+    def _can_hold(self, count: int) -> bool:
+        """Makes the input hold so many images, unless it does."""
+        if count == self._batch:
+            return True
+        self._batch = 0  # should this fail half way, the next call tries again
+        try:
+            self._interpreter.resize_tensor_input(self._input, (count, *self._image), strict=True)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError):
+            return False
         self._pixels = self._interpreter.tensor(self._input)
         self._batch = count
+        return True

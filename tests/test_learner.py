@@ -555,6 +555,12 @@ class TestBadInput:
             class InferenceSession:
                 def __init__(self, *_: object, **__: object) -> None:
                     self.get_providers = lambda: ["CPUExecutionProvider"]
+                    self.disable_fallback = lambda: None
+                    pixels = SimpleNamespace(name="pixels", type="tensor(uint8)", shape=["n", 40, 40, 3])
+                    self.get_inputs = lambda: [pixels]
+                    self.get_outputs = lambda: [
+                        SimpleNamespace(name="embedding", type="tensor(float)", shape=["n", 432])
+                    ]
                     self.run = lambda _, feed: [np.ones((len(next(iter(feed.values()))), 432), np.float32)]
 
         monkeypatch.setattr("edgemeta.runners.onnx.load_runtime", lambda: Runtime)
@@ -562,7 +568,8 @@ class TestBadInput:
         with pytest.raises(RunnerError, match=r"could not start CUDA.*would use CPU"):
             Learner("glyphs", providers=["CUDAExecutionProvider"]).learn(image, "a")
         best = Learner("glyphs")  # nobody named one: the best that works, and it can be asked for
-        best.learn(image, "a")
+        with pytest.warns(UserWarning, match=r"could not start CUDA.*trying CPU"):
+            best.learn(image, "a")
         assert best.provider == "CPUExecutionProvider"
 
     def test_mixed_batch(self, learner):

@@ -124,7 +124,7 @@ class Program:
 def load_schema() -> Any:
     """The module with the schema's classes. Raises MissingDependencyError with the command that installs it."""
     try:
-        import flatbuffers  # type: ignore[import-untyped]  # noqa: F401 (its own message names no command)
+        import flatbuffers  # noqa: F401 (the schema uses it; its own message does not say what to install)
         from ai_edge_litert import schema_py_generated
     except ImportError as error:
         raise MissingDependencyError(

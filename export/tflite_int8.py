@@ -20,7 +20,7 @@ from edgemeta.terminal import printable
 from .ranges import Ranges
 from .tflite import FP32, convert, variant
 from .tflite_file import Operator, Program, Quantisation, Tensor, to_bytes
-from .tflite_operators import ACTIVATIONS
+from .tflite_operators import ACTIVATIONS, NONE
 
 INT8 = variant("int8")
 # The axis of the weights that has the outputs.
@@ -36,13 +36,33 @@ SIGMOID = Quantisation(np.array([1.0 / 256.0], np.float32), -128)  # what the ke
 def to_tflite_int8(model: bytes, ranges: Ranges, *, keep: Collection[str] = ()) -> bytes:
     """The int8 graph. ranges: from `ranges.value_ranges`. keep: layers, as `layers` names them, that stay float32.
 
-    Raises BundleError for an operator that is not known, OptionError for a layer that is not there.
+    Operators without an int8 kernel stay float32 too: `left_in_float` names them. Raises BundleError for an operator
+    that is not known, OptionError for a layer that is not there or ranges of another graph.
     """
+    program = _int8_program(model, ranges, keep)
+    return to_bytes(program)
+
+
+def left_in_float(model: bytes, ranges: Ranges, *, keep: Collection[str] = ()) -> list[str]:
+    """What `to_tflite_int8` computes in float32: the operators, each with the ONNX node it was made from."""
+    program = _int8_program(model, ranges, keep)
+    kinds = ("QUANTIZE", "DEQUANTIZE")
+    return [f"{o.code} {o.source}" for o in program.operators if o.code not in kinds and _is_float(program, o)]
+
+
+def _is_float(program: Program, operator: Operator) -> bool:
+    return program.tensors[operator.output].dtype == "float32"
+
+
+def _int8_program(model: bytes, ranges: Ranges, keep: Collection[str]) -> Program:
     program = convert(model)
+    origins = {program.tensors[operator.output].origin for operator in program.operators if operator.code in RANGED}
+    if missing := sorted(origins - {"", *ranges}):
+        raise OptionError(f"the ranges are of another graph: they lack {printable(missing[0])}")
     known = _layers(program)
     if unknown := [name for name in keep if name not in known]:
         raise OptionError(f"no layer is called {printable(unknown[0])}; there are {', '.join(map(printable, known))}")
-    return to_bytes(quantise(program, ranges, lambda operator: layer_name(operator) not in keep))
+    return quantise(program, ranges, lambda operator: layer_name(operator) not in keep)
 
 
 def layers(model: bytes) -> list[str]:
@@ -163,41 +183,67 @@ class _Quantiser:
         code, first = operator.code, operator.inputs[0]
         if code == "CAST":
             self.emit(replace(operator, code="QUANTIZE"), [first], between(0.0, 255.0))
-            return
-        if code in MOVING:
+        elif code == "HARD_SWISH":
+            self.hard_swish(operator)
+        elif code in MOVING:
             held = self.int8(first)
-            made = self.new.tensors[held].quantisation
-            names = [held, *(self._told(name, made) for name in operator.inputs[1:])]
+            made = self.quantisation(held)
+            self.emit(operator, [held, *(self._told(name, made) for name in operator.inputs[1:])], made)
+        elif code in WEIGHTED:
+            made = self.scale(operator.output)
+            self.emit(operator, self.weighted(operator, made), made)
+        elif code == "CONCATENATION":
+            made = self.scale(operator.output)
+            self.emit(operator, [self.int8(name, made) for name in operator.inputs], made)
         else:
             made = SIGMOID if code == "LOGISTIC" else self.scale(operator.output)
-            if code in WEIGHTED:
-                names = self.weighted(operator, made)
-            elif code == "CONCATENATION":
-                names = [self.int8(name, made) for name in operator.inputs]
-            else:
-                names = [
-                    self._told(n, made) if self.old.tensors[n].dtype == "int32" else self.int8(n)
-                    for n in operator.inputs
-                ]
-        self.emit(operator, names, made)
+            whole = [self.old.tensors[name].dtype != "int32" for name in operator.inputs]
+            names = [self.int8(n) if w else self.real(n) for n, w in zip(operator.inputs, whole, strict=True)]
+            self.emit(operator, names, made)
 
-    def emit(self, operator: Operator, inputs: list[str], made: Quantisation | None) -> None:
+    def hard_swish(self, operator: Operator) -> None:
+        """x (x / 6 + 1/2), the bracket within 0 and 1, where int8 ends by itself: XNNPACK, which has no int8 kernel
+        for the operator itself, has them for these. x / 6 has the integers of x, on a finer scale.
+        """
+        held = self.int8(operator.inputs[0])
+        given, shape = self.quantisation(held), self.new.tensors[held].shape
+        finer = Quantisation(given.scale / np.float32(6.0), given.zero_point)
+        for code, value, made in (("MUL", 1.0 / 6.0, finer), ("ADD", 0.5, between(0.0, 1.0))):
+            constant = self._constant(f"{operator.output}_{code.lower()}", np.array(value, np.float32))
+            share = self.new.add(Tensor(f"{operator.output}_share", shape, "int8", quantisation=made))
+            source = held if code == "MUL" else self.new.operators[-1].output
+            self.new.operators.append(Operator(code, [source, constant], share, {**NONE}, operator.source))
+        self.emit(replace(operator, code="MUL", options={**NONE}), [held, share], self.scale(operator.output))
+
+    def emit(self, operator: Operator, inputs: list[str], made: Quantisation) -> None:
         output = self.old.tensors[operator.output]
         if operator.options.get("fusedActivationFunction") == ACTIVATIONS["RELU6"]:
             # The range ends at 6 or before; and some kernels overflow where 6 is billions of steps away.
             relu = {"fusedActivationFunction": ACTIVATIONS["RELU"]}
             operator = replace(operator, options={**operator.options, **relu})
-        twin = self.new.add(Tensor(f"{output.name}_int8", output.shape, "int8", quantisation=made))
+        twin = self.add(output.name, Tensor("", output.shape, "int8", quantisation=made))
         self.new.operators.append(replace(operator, inputs=inputs, output=twin))
         self.whole[output.name] = twin
 
-    def _told(self, name: str, made: Quantisation | None) -> str:
+    def add(self, name: str, twin: Tensor) -> str:
+        """Adds an int8 twin of a float tensor under a name that no float tensor has or will have."""
+        twin.name = f"{name}_int8"
+        while twin.name in self.old.tensors:
+            twin.name += "_"
+        return self.new.add(twin)
+
+    def quantisation(self, name: str) -> Quantisation:
+        found = self.new.tensors[name].quantisation
+        assert found is not None
+        return found
+
+    def _told(self, name: str, made: Quantisation) -> str:
         """What tells an operator how: axes and shapes as they are, the lowest number, for PADV2, as int8."""
         tensor = self.old.tensors[name]
         if tensor.dtype == "int32":
             return self.real(name)
         lowest = np.full(tensor.shape, -128, dtype=np.int8)
-        return self.new.add(Tensor(f"{name}_int8", tensor.shape, "int8", lowest, made))
+        return self.add(name, Tensor("", tensor.shape, "int8", lowest, made))
 
     def scale(self, name: str) -> Quantisation:
         tensor = self.old.tensors[name]
@@ -215,26 +261,28 @@ class _Quantiser:
         """The tensor in int8, with the `wanted` scale where one is given."""
         tensor = self.old.tensors[name]
         if tensor.data is not None:
-            scaled = between(float(tensor.data.min()), float(tensor.data.max()))
-            data = np.clip(np.rint(tensor.data / scaled.scale[0]) + scaled.zero_point, -128, 127).astype(np.int8)
-            return self.new.add(Tensor(f"{name}_int8", tensor.shape, "int8", data.reshape(tensor.shape), scaled))
+            return self._constant(name, tensor.data)
         if name not in self.whole:
             self.whole[name] = self._converted(self.real(name), self.scale(name))
         held = self.whole[name]
-        if wanted is not None and self.new.tensors[held].quantisation != wanted:
+        if wanted is not None and self.quantisation(held) != wanted:
             return self._converted(held, wanted)
         return held
 
+    def _constant(self, name: str, data: NDArray[np.float32]) -> str:
+        scaled = between(float(data.min()), float(data.max()))
+        whole = np.clip(np.rint(data / scaled.scale[0]) + scaled.zero_point, -128, 127).astype(np.int8)
+        return self.add(name, Tensor("", data.shape, "int8", whole.reshape(data.shape), scaled))
+
     def _converted(self, name: str, scaled: Quantisation) -> str:
-        made = self.new.add(Tensor(f"{name}_int8", self.new.tensors[name].shape, "int8", quantisation=scaled))
+        made = self.add(name, Tensor("", self.new.tensors[name].shape, "int8", quantisation=scaled))
         self.new.operators.append(Operator("QUANTIZE", [name], made))
         return made
 
     def weighted(self, operator: Operator, made: Quantisation) -> list[str]:
         """Input, weights and bias of a convolution or a linear layer."""
         held = self.int8(operator.inputs[0])
-        given = self.new.tensors[held].quantisation
-        assert given is not None
+        given = self.quantisation(held)
         weights, bias = (self.old.tensors[name] for name in operator.inputs[1:])
         assert weights.data is not None and bias.data is not None
         axis = WEIGHTED[operator.code]
@@ -242,11 +290,11 @@ class _Quantiser:
         scale = _weight_scale(data, bias.data, float(given.scale[0]), float(made.scale[0]))
         whole = np.moveaxis(np.clip(np.rint(data / scale), -127, 127).astype(np.int8), -1, axis)
         quantisation = Quantisation(scale.astype(np.float32), axis=axis)
-        w = Tensor(f"{weights.name}_int8", weights.shape, "int8", np.ascontiguousarray(whole), quantisation)
+        w = self.add(weights.name, Tensor("", weights.shape, "int8", np.ascontiguousarray(whole), quantisation))
         steps = quantisation.scale.astype(np.float64) * float(given.scale[0])
         shift = np.rint(bias.data / steps).astype(np.int32)
         b = Tensor(f"{bias.name}_int32", bias.shape, "int32", shift, Quantisation(steps.astype(np.float32), axis=0))
-        return [held, self.new.add(w), self.new.add(b)]
+        return [held, w, self.new.add(b)]
 
 
 def _weight_scale(data: NDArray[np.float64], bias: NDArray[Any], given: float, made: float) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ from edgemeta.export.onnx import to_onnx
 from edgemeta.export.ranges import value_ranges
 from edgemeta.export.tflite import FP16, FP32, convert, to_tflite, to_tflite_fp16
 from edgemeta.export.tflite_file import ALIGNMENT, load_schema
-from edgemeta.export.tflite_int8 import INT8, choose_kept, harms, layers, to_tflite_int8
+from edgemeta.export.tflite_int8 import INT8, choose_kept, harms, layers, left_in_float, to_tflite_int8
 from edgemeta.meta.backbones import build
 from edgemeta.runners.litert import LiteRTRunner
 from edgemeta.runners.onnx import OnnxRunner
@@ -506,6 +506,23 @@ class TestMixedPrecision:
         same = to_tflite_int8(graph, value_ranges(graph, images), keep=layers(graph))
         got, expected = (LiteRTRunner(FP32, g).run(images) for g in (same, to_tflite(graph)))
         assert (got == expected).all()
+
+    def test_what_is_left_in_float_can_be_asked_for(self, spiked):
+        graph, images = spiked
+        found = value_ranges(graph, images)
+        assert left_in_float(graph, found) == []
+        (kept,) = left_in_float(graph, found, keep=["backbone.third.weight"])
+        assert kept.startswith("CONV_2D ")
+        _, odd = network("odd")
+        without_kernel = {name.split()[0] for name in left_in_float(odd, value_ranges(odd, pictures(4, 32)))}
+        assert without_kernel == {"MAXIMUM", "MINIMUM", "MUL", "SUM", "SQRT", "DIV"}
+
+    def test_ranges_of_another_graph(self, spiked):
+        graph, images = spiked
+        found = value_ranges(graph, images)
+        del found["relu"]
+        with pytest.raises(OptionError, match="ranges are of another graph: they lack relu"):
+            to_tflite_int8(graph, found)
 
     def test_a_layer_that_is_not_there(self, spiked):
         graph, images = spiked

@@ -14,7 +14,7 @@ from ..errors import EdgemetaError
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands; each stores the function that runs it as `run`."""
-    from . import device, equipping, looking, workshop
+    from . import device, equipping, looking, workshop, wrapping
 
     parser = argparse.ArgumentParser(
         prog="edgemeta", description="Learn new things from a few examples, on the device."
@@ -24,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     device.add_commands(commands)
     looking.add_commands(commands)
     workshop.add_commands(commands)
+    wrapping.add_commands(commands)
     equipping.add_commands(commands)
     return parser
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..bundle import Bundle
+from ..bundle import Bundle, Licence
 from ..errors import MissingDependencyError, OptionError
 from ..terminal import printable, table
 from .equipping import measured
@@ -128,6 +129,17 @@ OPTIONS = [
 ]
 
 
+def parse_licences(texts: Sequence[str]) -> list[Licence]:
+    """What --licence says. Raises OptionError."""
+    licences = []
+    for text in texts:
+        parts = text.split("|")
+        if len(parts) != 3 or not all(part.strip() for part in parts):
+            raise OptionError(f"--licence is WHAT|LICENCE|COPYRIGHT, none of them empty, not '{printable(text)}'")
+        licences.append(Licence(*parts))
+    return licences
+
+
 def _train(options: argparse.Namespace) -> int:
     need_torch()
     from ..meta.checkpoint import read_config
@@ -161,14 +173,9 @@ def _train(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     need_torch()
-    from ..bundle import Licence, rewrite_bundle
+    from ..bundle import rewrite_bundle
 
-    licences = []
-    for text in options.licence:
-        parts = text.split("|")
-        if len(parts) != 3 or not all(part.strip() for part in parts):
-            raise OptionError(f"--licence is WHAT|LICENCE|COPYRIGHT, none of them empty, not '{printable(text)}'")
-        licences.append(Licence(*parts))
+    licences = parse_licences(options.licence)
     exporter = _exporter("bundling")
     found = exporter.held_out_background(options.checkpoint) if options.background == "held-out" else None
     bundle = exporter.export_checkpoint(options.checkpoint, options.out, name=options.name, licences=licences)

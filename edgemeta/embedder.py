@@ -69,16 +69,20 @@ class Embedder:
 
     def raw(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Fitted images uint8 (N, H, W, 3) to what the graph gives, float32 (N, D). Raises RunnerError."""
-        assert self.bundle is not None
-        with self._lock:
-            if self._runner is None:
-                self._runner = open_runner(self.bundle, **self._options)  # type: ignore[arg-type]
-        out = self._runner.run(pixels)
+        out = self.open().run(pixels)
         if out.shape != (len(pixels), self.dim):
             raise RunnerError(
                 f"the graph gave {out.shape} for {len(pixels)} images; the bundle promises {self.dim} numbers each"
             )
         return out
+
+    def open(self) -> Runner:
+        """What runs the graph, opened at the first call. Raises RunnerError, OptionError, MissingDependencyError."""
+        assert self.bundle is not None
+        with self._lock:
+            if self._runner is None:
+                self._runner = open_runner(self.bundle, **self._options)  # type: ignore[arg-type]
+        return self._runner
 
     def embeddings(self, embeddings: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
         """Raw embeddings float (N, D) to Q20 int32 (N, D). Raises EmbeddingError."""

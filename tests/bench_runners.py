@@ -1,7 +1,7 @@
 """What a runner adds to its runtime's bare call, on the smallest backbone. `FUNCTIONS` are called by bench.py.
 
-One thread. Runner and bare call share one session and take turns, and the pairs' differences are what counts: the graph takes
-hundreds of microseconds that vary by more than what is looked for.
+One thread. Runner and bare call share one session and take turns, and the pairs' differences are what counts: the graph
+takes hundreds of microseconds that vary by more than what is looked for.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from ..errors import EdgemetaError
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands; each stores the function that runs it as `run`."""
-    from . import device, equipping, looking, workshop, wrapping
+    from . import device, equipping, looking, timing, workshop, wrapping
 
     parser = argparse.ArgumentParser(
         prog="edgemeta", description="Learn new things from a few examples, on the device."
@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     workshop.add_commands(commands)
     wrapping.add_commands(commands)
     equipping.add_commands(commands)
+    timing.add_commands(commands)
     return parser
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -47,3 +48,22 @@ def fold_batch_norm(backbone: nn.Module) -> nn.Module:
                 module._modules[first] = nn.utils.fusion.fuse_conv_bn_eval(conv, norm)
                 module._modules[second] = nn.Identity()
     return folded
+
+
+class ScaledPixels(nn.Module):
+    """uint8 (N, H, W, 3) RGB to float32 (N, D): pixels in 0 to 1, less `mean`, over `std`, into the module."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.backbone = fold_batch_norm(backbone)
+        self.register_buffer("mean", torch.tensor([float(x) for x in mean]))
+        self.register_buffer("std", torch.tensor([float(x) for x in std]))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = (pixels.to(torch.float32) / 255.0 - self.mean) / self.std
+        y = self.backbone(x.permute(0, 3, 1, 2))
+        # What was pooled to one pixel is a vector.
+        return y.flatten(1) if y.ndim == 4 and y.shape[2:] == (1, 1) else y  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""ONNX, float32."""
+"""ONNX, float32 and float16."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ FP32 = Variant(
     input=INPUT,
     output=OUTPUT,
 )
+FP16 = FP32._replace(name="onnx-fp16", precision="fp16", member="graph/onnx-fp16.onnx")
 
 
 def to_onnx(module: nn.Module, height: int, width: int) -> bytes:
@@ -73,3 +74,15 @@ def _export(module: nn.Module, example: torch.Tensor) -> torch.onnx.ONNXProgram:
         raise BundleError(f"torch could not export this module to ONNX: {error}") from error
     assert program is not None
     return program
+
+
+def to_half(graph: bytes) -> bytes:
+    """The float32 `graph` with float16 inside; what goes in and comes out stays as it is."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of weights that float16 rounds to zero
+        model = convert_float_to_float16(onnx.load_from_string(graph), keep_io_types=True)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))

@@ -61,7 +61,7 @@ def encode(manifest: Manifest) -> bytes:
             "temperature": h.temperature,
             "balance": h.balance,
         },
-        "variants": [v._asdict() for v in manifest.variants],
+        "variants": [_without_none(v._asdict()) for v in manifest.variants],
         "golden": {**vars(g), "shape": list(g.shape)},
         "licences": [licence._asdict() for licence in manifest.licences],
         "training": manifest.training,
@@ -165,8 +165,13 @@ def _head(at: Field) -> HeadRecipe:
     )
 
 
+def _without_none(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if value is not None}
+
+
 def _variant(at: Field) -> Variant:
-    f = at.object(("name", "runtime", "precision", "member", "input", "output", "interchangeable"))
+    keys = ("name", "runtime", "precision", "member", "input", "output", "interchangeable")
+    f = at.object(keys, ("tolerance",))
     return Variant(
         name=f["name"].word(),
         runtime=f["runtime"].choice("onnx", "tflite"),
@@ -175,6 +180,7 @@ def _variant(at: Field) -> Variant:
         input=f["input"].text(256, least=1),
         output=f["output"].text(256, least=1),
         interchangeable=f["interchangeable"].flag(),
+        tolerance=f["tolerance"].number(above=0.0, most=2.0) if "tolerance" in f else None,
     )
 
 

@@ -40,7 +40,8 @@ class Variant(NamedTuple):
     """One form of the graph. `input` and `output` are tensor names; `member` is where its bytes are.
 
     runtime: "onnx" or "tflite". precision: "fp32", "fp16" or "int8". interchangeable: its embeddings were
-    compared with those of the first variant and may share a journal with them.
+    compared with those of the first variant and may share a journal with them. tolerance: the most that 1 - cosine to
+    the golden outputs may be, per row, where it is not that of all (`Golden.tolerance`).
     """
 
     name: str
@@ -50,6 +51,7 @@ class Variant(NamedTuple):
     input: str
     output: str
     interchangeable: bool = True
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True)

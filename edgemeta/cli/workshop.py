@@ -52,8 +52,14 @@ def add_commands(commands: Any) -> None:
     train.add_argument("--bf16", action="store_true", default=None, help="half precision in the convolutions")
     train.set_defaults(run=_train)
 
-    export = commands.add_parser("export", help="write a bundle from a checkpoint")
-    export.add_argument("checkpoint", metavar="CHECKPOINT", help="the --out of `edgemeta train`")
+    export = commands.add_parser("export", help="write a bundle from a checkpoint, or from a timm model")
+    export.add_argument("source", metavar="SOURCE", help="the --out of `edgemeta train`, or timm:NAME")
+    export.add_argument("--weights", metavar="FILE", help="of a timm model: a file, `cache` or `random`")
+    export.add_argument("--format", action="append", choices=["onnx", "tflite"], help="repeatable; default: onnx")
+    export.add_argument("--precision", default="fp32", metavar="LIST", help="of fp32,fp16,int8; default: fp32")
+    export.add_argument(
+        "--calibrate", metavar="SPEC", help="int8: images like those of the device, folder:DIR for instance"
+    )
     export.add_argument("--out", required=True, metavar="NAME.edgemeta")
     export.add_argument("--name", help="the name in the manifest (default: that of the file)")
     export.add_argument(
@@ -78,6 +84,7 @@ def add_commands(commands: Any) -> None:
     verify.add_argument("--ways", type=int, default=5)
     verify.add_argument("--shots", type=int, default=1)
     verify.add_argument("--episodes", type=int, default=200)
+    verify.add_argument("--bound", type=float, default=0.5, help="points of accuracy that a variant may lose (0.5)")
     verify.add_argument("--json", action="store_true")
     verify.set_defaults(run=_verify)
 
@@ -176,13 +183,39 @@ def _export(options: argparse.Namespace) -> int:
     from ..bundle import rewrite_bundle
 
     licences = parse_licences(options.licence)
-    exporter = _exporter("bundling")
-    found = exporter.held_out_background(options.checkpoint) if options.background == "held-out" else None
-    bundle = exporter.export_checkpoint(options.checkpoint, options.out, name=options.name, licences=licences)
+    exporter, sources = _exporter("bundling"), _exporter("sources")
+    timm = options.source.startswith(sources.TIMM)
+    if timm and options.background == "held-out":
+        raise OptionError("--background held-out is of a training run; for timm models name data")
+    if options.weights is not None and not timm:
+        raise OptionError("--weights is for timm:NAME; a checkpoint has its own")
+    found = exporter.held_out_background(options.source) if options.background == "held-out" else None
+    source = (
+        sources.from_timm(options.source[len(sources.TIMM) :], options.weights)
+        if timm
+        else sources.from_checkpoint(options.source)
+    )
+    wanted = _wanted(options, source)
+    bundle = exporter.export_source(source, options.out, name=options.name, licences=licences, wanted=wanted)
     if options.background is not None:
         bundle = rewrite_bundle(bundle, options.out, background=found or measured(bundle, options.background))
     print(f"{printable(options.out)}: {bundle.nbytes} bytes, {bundle.dim} dimensions, head {bundle.head.name}")
+    for variant in bundle.variants:
+        print(f"  {variant.name}: {len(bundle.graph(variant.name))} bytes")
     return 0
+
+
+def _wanted(options: argparse.Namespace, source: Any) -> Any:
+    """The variants that were asked for, with images to calibrate int8 on."""
+    variants = _exporter("variants")
+    images = None
+    if options.calibrate is not None:
+        from ..data import open_source
+        from ..evaluation import as_rgb
+
+        data = open_source(options.calibrate, part="background")
+        images = as_rgb(variants.pick_images(data.load(source.input.height, source.input.width).pixels))
+    return variants.Wanted(tuple(options.format or ["onnx"]), tuple(options.precision.split(",")), images)
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -195,22 +228,25 @@ def _verify(options: argparse.Namespace) -> int:
         ways=options.ways,
         shots=options.shots,
         episodes=options.episodes,
+        bound=options.bound,
     )
     if options.json:
         print(json.dumps([check.to_json() for check in checks]))
     else:
-        rows = [("variant", "worst cosine", "largest difference", "accuracy", "torch", "")]
+        rows = [("variant", "kB", "ms", "worst cosine", "largest difference", "accuracy", "reference", "")]
         for c in checks:
             accuracy = "" if c.accuracy is None else f"{c.accuracy:.2f} +- {c.ci95:.2f}"
             reference = "" if c.reference is None else f"{c.reference:.2f}"
             rows.append(
                 (
                     printable(c.variant),
+                    f"{c.nbytes / 1000:.0f}",
+                    "" if c.milliseconds is None else f"{c.milliseconds:.2f}",
                     f"{c.cosine:.7f}",
                     f"{c.largest_difference:.2e}",
                     accuracy,
                     reference,
-                    "ok" if c.ok else "FAILS",
+                    "ok" if c.ok else f"FAILS: {printable(c.why)}",
                 )
             )
         print(table(rows))

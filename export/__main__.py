@@ -1,4 +1,4 @@
-"""`python -m export CHECKPOINT --out NAME.edgemeta`, the same as `edgemeta export`."""
+"""`python -m export SOURCE --out NAME.edgemeta`, the same as `edgemeta export`."""
 
 import sys
 

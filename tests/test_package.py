@@ -104,4 +104,4 @@ def test_recipes_are_those_of_the_examples():
 
 def test_python_m_export_works_in_a_checkout():
     done = subprocess.run([sys.executable, "-m", "export", "--help"], capture_output=True, text=True, cwd=ROOT.parent)
-    assert done.returncode == 0 and "CHECKPOINT" in done.stdout
+    assert done.returncode == 0 and "SOURCE" in done.stdout

@@ -64,7 +64,8 @@ class Embedder:
 
     def images(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.int32]:
         """Fitted images to Q20 embeddings int32 (N, D)."""
-        raw = self.raw(np.stack(pixels))
+        # A frame is not copied on its way: the runtime reads what the image kernel wrote.
+        raw = self.raw(pixels[0][None] if len(pixels) == 1 else np.stack(pixels))
         return self.normalisation.apply(raw)
 
     def raw(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

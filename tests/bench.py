@@ -21,6 +21,7 @@ from pathlib import Path
 import bench_drift
 import bench_frame
 import bench_regression
+import bench_runners
 import numpy as np
 
 from edgemeta import Bundle, Learner, make_head
@@ -295,6 +296,7 @@ def main() -> int:
         lambda: measured(bench_drift.FUNCTIONS),
         lambda: measured(bench_frame.FUNCTIONS),
         lambda: measured(bench_regression.FUNCTIONS),
+        lambda: measured(bench_runners.FUNCTIONS),
     ):
         figures += part()
     if (options.omniglot / "images_evaluation.zip").exists():

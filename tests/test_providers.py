@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from small_bundle import DIM, SIDE, graph, outputs
+from small_bundle import DIM, SIDE, graph, outputs, small_bundle
 
 from edgemeta.bundle import Variant
+from edgemeta.embedder import Embedder
 from edgemeta.errors import MissingDependencyError, OptionError, RunnerError
 from edgemeta.runners import onnx_providers
 from edgemeta.runners.onnx import BATCH, OnnxRunner
@@ -75,6 +76,7 @@ class FakeSession:
         if self.get_providers()[0] in self.runtime.failing:
             raise ValueError("engine build failed")
         self.batches.append(len(feed["pixels"]))
+        self.last = feed["pixels"]
         return [np.ones((len(feed["pixels"]), DIM), np.float32)]
 
 
@@ -152,7 +154,7 @@ class TestTensorRT:
         runtime = install()
         opened(model=b"one")
         first = self.options(runtime)
-        assert first["trt_engine_cache_enable"] and first["trt_timing_cache_enable"]
+        assert first["trt_engine_cache_enable"] is True
         folder = Path(first["trt_engine_cache_path"])
         assert folder.is_relative_to(tmp_path / "cache" / "edgemeta") and folder.is_dir()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -218,6 +220,15 @@ class TestOthers:
         assert runtime.sessions[0].batches == [1]  # it is warm
         with pytest.raises(OptionError, match="threads"):
             opened(threads=0)
+
+
+def test_a_frame_is_not_copied_on_its_way_to_the_runtime(install, tmp_path):
+    runtime = install((CPU,))
+    embedder = Embedder(small_bundle(tmp_path / "small.edgemeta"), None, None, None, None, None)
+    frame = np.zeros((SIDE, SIDE, 3), np.uint8)
+    assert embedder.images([frame]).shape == (1, DIM)
+    assert np.shares_memory(runtime.sessions[0].last, frame)
+    assert embedder.images([frame, frame]).shape == (2, DIM)
 
 
 class TestWhatDoesNotWork:

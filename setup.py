@@ -18,7 +18,7 @@ TFLITE = [
     "tflite-runtime>=2.14; platform_machine == 'armv7l'",
 ]
 IMAGES = ["pillow>=9.4"]
-TRAIN = ["torch>=2.4", "onnx>=1.16", "onnxscript>=0.1", "safetensors>=0.4", *ONNX, *IMAGES]
+TRAIN = ["torch>=2.4", "onnx>=1.16", "onnxscript>=0.1", "safetensors>=0.4", "flatbuffers>=23", *ONNX, *TFLITE, *IMAGES]
 TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "scikit-learn>=1.4", *TRAIN]
 
 # What the file of an instruction set is compiled with; which runs is decided at run time. As in native/Makefile.

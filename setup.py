@@ -11,7 +11,8 @@ from setuptools.command.build_ext import build_ext
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "edgemeta/__init__.py").read_text()).group(1)
 
-ONNX = ["onnxruntime>=1.17"]
+# 1.17 does not read graphs of IR version 10, which the export writes.
+ONNX = ["onnxruntime>=1.18"]
 # ai-edge-litert has no wheels for 32-bit ARM, where tflite-runtime is what there is.
 TFLITE = [
     "ai-edge-litert>=1.2; platform_machine != 'armv7l'",

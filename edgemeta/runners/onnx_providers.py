@@ -37,7 +37,7 @@ def choices(
             raise OptionError(
                 f"ONNX Runtime here has no provider {', '.join(map(printable, missing))}; it has {', '.join(available)}"
             )
-    return [[(_bare(name), _options(runtime, name, variant, graph, threads)) for name in order] for order in orders]
+    return [[(_bare(name), _options(name, variant, graph, threads)) for name in order] for order in orders]
 
 
 def _bare(name: str) -> str:
@@ -70,23 +70,16 @@ def _xnnpack_pays(variant: Variant) -> bool:
     return variant.precision == "fp32" and platform.machine().lower().startswith(("aarch64", "arm"))
 
 
-def _options(runtime: Any, name: str, variant: Variant, graph: bytes, threads: int | None) -> dict[str, Any]:
+def _options(name: str, variant: Variant, graph: bytes, threads: int | None) -> dict[str, Any]:
     if _bare(name) == TENSORRT:
         return _tensorrt_options(graph, half=name.endswith(HALF) or variant.precision == "fp16")
     if name == CUDA:
-        # The default search times every algorithm again for every new size of batch.
-        options: dict[str, Any] = {"cudnn_conv_algo_search": "HEURISTIC"}
-        if _version(runtime) >= (1, 18):  # else convolutions of "fp32" keep 10 bits of the mantissa
-            options["use_tf32"] = 0
-        return options
+        # The default search times every algorithm again for every new size of batch, and rounds the factors of fp32
+        # convolutions to 10 bits where the GPU has TF32.
+        return {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": 0}
     if name == XNNPACK:
         return {"intra_op_num_threads": threads or len(os.sched_getaffinity(0))}
     return {}
-
-
-def _version(runtime: Any) -> tuple[int, ...]:
-    numbers = str(getattr(runtime, "__version__", "0")).split(".")[:2]
-    return tuple(int(number) for number in numbers if number.isdigit())
 
 
 def _tensorrt_options(graph: bytes, *, half: bool) -> dict[str, Any]:
@@ -132,5 +125,5 @@ def remedy(provider: str, graph: bytes) -> str:
             f"remove what it built ({printable(engine_folder(graph))}), or use providers=['{CUDA}'] or another variant"
         )
     if provider == CPU:
-        return "use another variant, or export it again"
+        return "update onnxruntime, use another variant, or export it again"
     return f"use providers=['{CPU}'] or another variant"

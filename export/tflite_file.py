@@ -28,6 +28,7 @@ OPTIONS = {
     "MAX_POOL_2D": "Pool2DOptions",
     "MEAN": "ReducerOptions",
     "MUL": "MulOptions",
+    "SOFTMAX": "SoftmaxOptions",
     "SUB": "SubOptions",
     "SUM": "ReducerOptions",
 }
@@ -133,6 +134,22 @@ def load_schema() -> Any:
     return schema_py_generated
 
 
+def aligned_buffer(schema: Any, content: bytes) -> Any:
+    """A BufferT of these bytes, aligned: the schema's own Pack knows nothing of alignment."""
+
+    class Aligned(schema.BufferT):  # type: ignore[misc]
+        def Pack(self, builder: Any) -> Any:
+            builder.StartVector(1, len(content), ALIGNMENT)
+            builder.head -= len(content)
+            builder.Bytes[builder.head : builder.head + len(content)] = content
+            vector = builder.EndVector()
+            schema.BufferStart(builder)
+            schema.BufferAddData(builder, vector)
+            return schema.BufferEnd(builder)
+
+    return Aligned(content)
+
+
 def to_bytes(program: Program) -> bytes:
     """The flatbuffer. Tensors that no operator uses are left out. Raises MissingDependencyError."""
     return _Writer(program).bytes()
@@ -179,21 +196,7 @@ class _Writer:
         return made
 
     def buffer(self, data: NDArray[Any]) -> Any:
-        """A BufferT of the bytes of `data`, aligned: the schema's own Pack knows nothing of alignment."""
-        schema = self.schema
-        content = data.astype(data.dtype.newbyteorder("<")).tobytes()
-
-        class Aligned(schema.BufferT):  # type: ignore[misc, name-defined]
-            def Pack(self, builder: Any) -> Any:
-                builder.StartVector(1, len(content), ALIGNMENT)
-                builder.head -= len(content)
-                builder.Bytes[builder.head : builder.head + len(content)] = content
-                vector = builder.EndVector()
-                schema.BufferStart(builder)
-                schema.BufferAddData(builder, vector)
-                return schema.BufferEnd(builder)
-
-        return Aligned()
+        return aligned_buffer(self.schema, data.astype(data.dtype.newbyteorder("<")).tobytes())
 
     def parameters(self, quantisation: Quantisation) -> Any:
         """A QuantizationParametersT. Every scale of a channel asks for a zero point of eight bytes: one list of them

@@ -18,7 +18,7 @@ from edgemeta.bundle import Variant
 from edgemeta.errors import OptionError, RunnerError
 from edgemeta.terminal import printable
 
-from .tflite_file import ALIGNMENT, VERSIONS, load_schema
+from .tflite_file import VERSIONS, aligned_buffer, load_schema
 from .wrap import INPUT, OUTPUT, ModelInput
 from .wrap_candidates import Candidates, Graph, Node
 from .wrap_scaling import RAW, Affine, Scaling, scaling_of_steps
@@ -376,23 +376,7 @@ class _Cut:
         return made
 
     def _aligned(self, data: NDArray[Any] | bytes | None) -> Any:
-        """A BufferT of these bytes, aligned: the schema's own Pack knows nothing of alignment."""
-        schema = self.schema
-        if data is None:
-            return schema.BufferT()
-        content = bytes(data)
-
-        class Aligned(schema.BufferT):  # type: ignore[misc, name-defined]
-            def Pack(self, builder: Any) -> Any:
-                builder.StartVector(1, len(content), ALIGNMENT)
-                builder.head -= len(content)
-                builder.Bytes[builder.head : builder.head + len(content)] = content
-                vector = builder.EndVector()
-                schema.BufferStart(builder)
-                schema.BufferAddData(builder, vector)
-                return schema.BufferEnd(builder)
-
-        return Aligned(data)
+        return self.schema.BufferT() if data is None else aligned_buffer(self.schema, bytes(data))
 
     def to_bytes(self) -> bytes:
         import flatbuffers

@@ -20,6 +20,7 @@ from edgemeta.export.wrap import open_model, wrap
 from edgemeta.normalisation import Normalisation
 
 IMAGES = np.random.default_rng(11).integers(0, 256, (7, HEIGHT, WIDTH, 3)).astype(np.uint8)
+IMAGES = (IMAGES * np.linspace(0.3, 1.0, 7)[:, None, None, None]).astype(np.uint8)  # or their means would be alike
 LUMA = np.array([0.299, 0.587, 0.114])
 IMAGENET = (np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
 

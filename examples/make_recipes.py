@@ -26,6 +26,7 @@ ORDER = [
     "pin_a_bundle",
     "bounded_memory",
     "train_and_export",
+    "wrap_a_model",
 ]
 
 

@@ -89,6 +89,7 @@ $(DEMO_STAMP): setup.py pyproject.toml $(wildcard native/*.c native/*.h)
 $(STAMP): setup.py pyproject.toml constraints.txt $(wildcard native/*.c native/*.h)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps timm==1.0.31
 	touch $@
 
 clean:

@@ -20,7 +20,9 @@ TFLITE = [
 ]
 IMAGES = ["pillow>=9.4"]
 TRAIN = ["torch>=2.4", "onnx>=1.16", "onnxscript>=0.1", "safetensors>=0.4", "flatbuffers>=23", *ONNX, *TFLITE, *IMAGES]
-TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "scikit-learn>=1.4", *TRAIN]
+# What timm needs beside torch and torchvision: the Makefile installs it without the latter.
+TIMM = ["huggingface_hub>=0.20", "pyyaml>=6"]
+TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "scikit-learn>=1.4", *TIMM, *TRAIN]
 
 # What the file of an instruction set is compiled with; which runs is decided at run time. As in native/Makefile.
 FLAGS = ["-std=c99", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]

@@ -64,6 +64,6 @@ class ScaledPixels(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = (pixels.to(torch.float32) / 255.0 - self.mean) / self.std
-        y = self.backbone(x.permute(0, 3, 1, 2))
+        y = self.backbone(x.permute(0, 3, 1, 2).contiguous())
         # What was pooled to one pixel is a vector.
         return y.flatten(1) if y.ndim == 4 and y.shape[2:] == (1, 1) else y  # type: ignore[no-any-return]

@@ -115,18 +115,11 @@ def _compared(bundle: Bundle, variant: Variant) -> VariantCheck:
 
 
 def _judged(check: VariantCheck, accuracy: Accuracy, reference: float | None, bound: float) -> VariantCheck:
-    lost = 0.0 if reference is None else reference - accuracy.accuracy
     why = check.why
-    if lost > bound:
-        why = (why + "; " if why else "") + f"it loses {lost:.2f} points of accuracy, more than {bound}"
-    return replace(
-        check,
-        accuracy=accuracy.accuracy,
-        ci95=accuracy.ci95,
-        reference=reference,
-        ok=check.ok and lost <= bound,
-        why=why,
-    )
+    if reference is not None and reference - accuracy.accuracy > bound:
+        lost = f"it loses {reference - accuracy.accuracy:.2f} points of accuracy, more than {bound:g}"
+        why = f"{why}; {lost}" if why else lost
+    return replace(check, accuracy=accuracy.accuracy, ci95=accuracy.ci95, reference=reference, ok=not why, why=why)
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -37,6 +37,9 @@ SAME = {"fp32": 1e-5, "fp16": 1e-4, "int8": 1e-3}
 # And in the kernels that a device uses, also in `verify`: those for int8 round otherwise, in each layer by a step at
 # most. The worst of MobileNet v2 (uint8) with and without XNNPACK is 0.0075.
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-3, "int8": 2e-2}
+# Confidences after one example are then off by 3 to 11 points with four real models on photos of groceries (by 23 to 48
+# with 1); with more examples a learner finds its own.
+TEMPERATURE = 8.0
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def wrap(
         embedding_id=embedding_id(data, chosen.tensor, front, contract, normalisation),
         input=contract,
         normalisation=normalisation,
-        head=HeadRecipe("euclidean"),
+        head=HeadRecipe("euclidean", None, TEMPERATURE),
         variants=[(variant, graph)],
         golden_inputs=inputs,
         golden_outputs=outputs,
@@ -240,13 +243,25 @@ def _hold_against(
     """Once plainly, once as a device does, all inputs in one batch. Raises BundleError when the answers are others."""
     if not np.isfinite(outputs).all():
         raise BundleError("the model gives NaN or infinity; is the --scale the one that it was trained with?")
-    plain, device = model.plainly(graph, inputs), run_graph(variant, graph, inputs)
-    for got, bound in ((plain, SAME[variant.precision]), (device, TOLERANCES[variant.precision])):
-        if got.shape != outputs.shape or worst_cosine(got, outputs) < 1.0 - bound:
-            what = f"{got.shape} for {outputs.shape}"
-            if got.shape == outputs.shape:
-                what = f"worst cosine {worst_cosine(got, outputs):.6f}"
-            raise BundleError(f"the wrapped graph does not compute what the file does ({what}); nothing was written")
+    if difference := _difference(model.plainly(graph, inputs), outputs, SAME[variant.precision]):
+        raise BundleError(f"the wrapped graph does not compute what the file does ({difference}); nothing was written")
+    difference = _difference(run_graph(variant, graph, inputs), outputs, TOLERANCES[variant.precision])
+    if difference and (variant.runtime, variant.precision) != ("onnx", "int8"):
+        raise BundleError(f"the runtime's fast kernels do not compute what the file does ({difference})")
+    if difference:
+        warnings.warn(
+            f"the runtime's int8 kernels of this machine do not compute what the model does ({difference}), as on x86 "
+            "without VNNI; the bundle is right, and `edgemeta verify` says whether a device can run it",
+            stacklevel=3,
+        )
+
+
+def _difference(got: NDArray[np.float32], outputs: NDArray[np.float32], bound: float) -> str:
+    """How they differ by more than `bound` in 1 - cosine, in words, or nothing."""
+    if got.shape != outputs.shape:
+        return f"{got.shape} for {outputs.shape}"
+    worst = worst_cosine(got, outputs)
+    return "" if worst >= 1.0 - bound else f"worst cosine {worst:.6f}"
 
 
 def run_graph(variant: Variant, graph: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:

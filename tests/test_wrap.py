@@ -14,9 +14,11 @@ from wrapped_nets import HEIGHT, WIDTH, answers, net
 
 from edgemeta import Bundle, Learner
 from edgemeta.cli import main
-from edgemeta.errors import EdgemetaError, OptionError
+from edgemeta.errors import BundleError, EdgemetaError, OptionError
+from edgemeta.export import wrap as wrapping
 from edgemeta.export.verifying import verify
 from edgemeta.export.wrap import open_model, wrap
+from edgemeta.export.wrap_onnx import OnnxModel
 from edgemeta.normalisation import Normalisation
 
 IMAGES = np.random.default_rng(11).integers(0, 256, (7, HEIGHT, WIDTH, 3)).astype(np.uint8)
@@ -97,6 +99,37 @@ def test_models_of_float16():
     assert bundle.variants[0].name == "onnx-fp16"
     expected = answers(model, "flat", scaled(IMAGES, "-1..1").transpose(0, 3, 1, 2).astype(np.float16))
     np.testing.assert_allclose(raw(bundle, IMAGES), expected, rtol=5e-3, atol=5e-3)
+
+
+def test_quantised_models_cut_where_the_numbers_are_real():
+    model = net(tail="none")
+    scale, zero = numpy_helper.from_array(np.float32(1 / 64), "s"), numpy_helper.from_array(np.uint8(0), "z")
+    model.graph.initializer.extend([scale, zero])
+    model.graph.node.append(helper.make_node("QuantizeLinear", ["flat", "s", "z"], ["stored"]))
+    model.graph.node.append(helper.make_node("DequantizeLinear", ["stored", "s", "z"], ["steps"]))
+    model.graph.output[0].name = "steps"
+    bundle = wrap(saved(model), "x.edgemeta", output="auto", scale="0..1")
+    assert bundle.variants[0].name == "onnx-int8" and bundle.manifest.training["wrapped"]["tensor"] == "steps"
+    expected = answers(model, "steps", scaled(IMAGES, "0..1").transpose(0, 3, 1, 2).astype(np.float32))
+    np.testing.assert_array_equal(expected * 64, np.rint(expected * 64))
+    np.testing.assert_allclose(raw(bundle, IMAGES), expected, atol=1.01 / 64)
+    with pytest.raises(OptionError, match="'stored' holds no real numbers; take 'steps'"):
+        wrap("net.onnx", "y.edgemeta", output="stored", scale="0..1")
+
+
+def test_int8_kernels_that_are_wrong_on_this_machine_are_told_from_a_wrong_graph(monkeypatch):
+    """Fused int8 kernels saturate on x86 machines without VNNI."""
+    monkeypatch.setattr(wrapping, "run_graph", lambda variant, graph, inputs: np.ones((len(inputs), 8), np.float32))
+    saved(net())
+    with pytest.raises(BundleError, match="fast kernels do not compute"):
+        wrap("net.onnx", "x.edgemeta", output="flat", scale="0..1")
+    monkeypatch.setattr("edgemeta.export.wrap_onnx._precision", lambda body: "int8")
+    with pytest.warns(UserWarning, match="without VNNI"):
+        wrap("net.onnx", "x.edgemeta", output="flat", scale="0..1")
+    monkeypatch.setattr(OnnxModel, "plainly", wrapping.run_graph)
+    with pytest.raises(BundleError, match="nothing was written"):
+        wrap("net.onnx", "y.edgemeta", output="flat", scale="0..1")
+    assert not Path("y.edgemeta").exists()
 
 
 @pytest.mark.parametrize(

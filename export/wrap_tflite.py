@@ -19,6 +19,7 @@ from .wrap import INPUT, OUTPUT, ModelInput
 from .wrap_candidates import Candidates, Graph, Node
 from .wrap_scaling import RAW, Affine, Scaling, scaling_of_steps
 from .wrap_tflite_cut import LEVELS, Cut, Steps, code_of, listed, names_of, needed, steps_of, text
+from .wrap_tflite_metadata import normalisation
 
 SCHEMA_VERSION = 3
 FLOATS = ("FLOAT32", "FLOAT16")
@@ -90,7 +91,7 @@ class TfliteModel:
             channels=signature[1] if layout == "NCHW" else signature[3],
             layout=layout,
             dtype=kind.lower(),
-            scaling=_said(kind, steps),
+            scaling=_said(kind, steps) or normalisation(model),
         )
 
     def _graph(self, model: Any) -> Graph:

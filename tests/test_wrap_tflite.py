@@ -127,6 +127,68 @@ def test_any_number_of_images(kind):
     assert runtime.get_input_details()[0]["shape_signature"][0] == -1
 
 
+def metadata(mean: list[float], std: list[float]) -> bytes:
+    """A file's metadata with a NormalizationOptions of its one input, by metadata_schema.fbs."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(256)
+
+    def table(fields: int, **values) -> int:
+        builder.StartObject(fields)
+        for place, value in values.items():
+            if place == "kind":
+                builder.PrependUint8Slot(0, value, 0)
+            else:
+                builder.PrependUOffsetTRelativeSlot(int(place[1:]), value, 0)
+        return builder.EndObject()
+
+    def vector(place: int) -> int:
+        builder.StartVector(4, 1, 4)
+        builder.PrependUOffsetTRelative(place)
+        return builder.EndVector()
+
+    numbers = [builder.CreateNumpyVector(np.array(values, dtype=np.float32)) for values in (mean, std)]
+    unit = table(2, kind=1, _1=table(2, _0=numbers[0], _1=numbers[1]))
+    tensor = table(7, _4=vector(unit))
+    subgraph = table(4, _2=vector(tensor))
+    builder.Finish(table(8, _3=vector(subgraph)), file_identifier=b"M001")
+    return bytes(builder.Output())
+
+
+def with_metadata(content: bytes, data: bytes) -> bytes:
+    def change(model, schema):
+        entry, buffer = schema.MetadataT(), schema.BufferT()
+        entry.name, entry.buffer, buffer.data = "TFLITE_METADATA", len(model.buffers), list(data)
+        model.buffers.append(buffer)
+        model.metadata = [entry]
+
+    return rewritten(content, change)
+
+
+@pytest.mark.parametrize("numbers", [([127.5], [127.5]), ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])])
+def test_metadata_say_the_scaling(numbers):
+    said = wrap(saved(with_metadata(tflite_net(), metadata(*numbers))), "x.edgemeta", output="auto")
+    told = wrap(saved(tflite_net()), "y.edgemeta", output="auto", scale=",".join(map(str, [*numbers[0], *numbers[1]])))
+    np.testing.assert_array_equal(raw(said, IMAGES), raw(told, IMAGES))
+
+
+def test_metadata_that_make_no_sense_say_nothing(rng):
+    whole = metadata([127.5], [127.5])
+    for bad in (
+        metadata([0.0], [0.0]),
+        metadata([1.0, 2.0], [1.0, 2.0]),
+        metadata([float("nan")], [1.0]),
+        b"",
+        whole[:30],
+    ):
+        with pytest.raises(EdgemetaError, match="does not say"):
+            wrap(saved(with_metadata(tflite_net(), bad)), "x.edgemeta", output="auto")
+    for at in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << int(rng.integers(8))
+        open_model(saved(with_metadata(tflite_net(), bytes(damaged))))
+
+
 def test_the_list_and_the_warnings(capsys):
     saved(tflite_net("int8"))
     assert main(["wrap", "net.tflite"]) == 2

@@ -26,6 +26,7 @@ ORDER = [
     "pin_a_bundle",
     "bounded_memory",
     "train_and_export",
+    "export_your_own",
     "wrap_a_model",
 ]
 

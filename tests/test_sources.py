@@ -15,9 +15,9 @@ from edgemeta import Bundle, Learner
 from edgemeta.bundle import write_bundle
 from edgemeta.cli import main
 from edgemeta.data import Glyphs
-from edgemeta.errors import BundleError, OptionError
+from edgemeta.errors import BundleError, EdgemetaError, OptionError
 from edgemeta.evaluation import as_rgb, bundle_embed
-from edgemeta.export import onnx_int8
+from edgemeta.export import export, onnx_int8
 from edgemeta.export.bundling import export_source
 from edgemeta.export.simulating import simulate, worst_cosine
 from edgemeta.export.sources import from_module, from_timm
@@ -102,6 +102,40 @@ class TestModules:
         source = from_module(Branching(), torch.zeros(1, 3, 8, 8))
         with pytest.raises(BundleError, match="torch could not export this module"):
             export_source(source, tmp_path / "x.edgemeta")
+        assert not list(tmp_path.iterdir())
+
+
+class TestOneCall:
+    def test_a_module(self, tmp_path):
+        bundle = export(
+            small_net(),
+            tmp_path / "x.edgemeta",
+            example_input=torch.zeros(1, 3, 32, 32),
+            **IMAGENET,
+            formats=["tflite"],
+            precisions=["fp32", "int8"],
+            calibrate=images(32)[..., 0],
+        )
+        assert [v.name for v in bundle.variants] == ["tflite-fp32", "tflite-int8"] and bundle.name == "x"
+        with Learner(bundle) as learner:
+            learner.learn(images(64)[0], "a")
+            assert learner.predict(images(64)[0]).label == "a"
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            ({"source": small_net()}, "needs example_input"),
+            ({"source": "run", "example_input": torch.zeros(1, 3, 8, 8)}, "example_input is for a module"),
+            ({"source": "/no/such/run"}, "no"),
+            ({"calibrate": images(40)}, "uint8 images of 32 x 32"),
+        ],
+    )
+    def test_what_cannot_be_is_said(self, tmp_path, options, says):
+        given = {"source": small_net(), "example_input": torch.zeros(1, 3, 32, 32), "out": tmp_path / "x.edgemeta"}
+        if "source" in options:
+            del given["example_input"]
+        with pytest.raises(EdgemetaError, match=says):
+            export(**{**given, **options})
         assert not list(tmp_path.iterdir())
 
 

@@ -183,39 +183,26 @@ def _export(options: argparse.Namespace) -> int:
     from ..bundle import rewrite_bundle
 
     licences = parse_licences(options.licence)
-    exporter, sources = _exporter("bundling"), _exporter("sources")
-    timm = options.source.startswith(sources.TIMM)
+    exporter, timm = _exporter("bundling"), options.source.startswith("timm:")
     if timm and options.background == "held-out":
         raise OptionError("--background held-out is of a training run; for timm models name data")
-    if options.weights is not None and not timm:
-        raise OptionError("--weights is for timm:NAME; a checkpoint has its own")
     found = exporter.held_out_background(options.source) if options.background == "held-out" else None
-    source = (
-        sources.from_timm(options.source[len(sources.TIMM) :], options.weights)
-        if timm
-        else sources.from_checkpoint(options.source)
+    bundle = _exporter("exporting").export(
+        options.source,
+        options.out,
+        weights=options.weights,
+        formats=options.format or ["onnx"],
+        precisions=options.precision.split(","),
+        calibrate=options.calibrate,
+        name=options.name,
+        licences=licences,
     )
-    wanted = _wanted(options, source)
-    bundle = exporter.export_source(source, options.out, name=options.name, licences=licences, wanted=wanted)
     if options.background is not None:
         bundle = rewrite_bundle(bundle, options.out, background=found or measured(bundle, options.background))
     print(f"{printable(options.out)}: {bundle.nbytes} bytes, {bundle.dim} dimensions, head {bundle.head.name}")
     for variant in bundle.variants:
         print(f"  {variant.name}: {len(bundle.graph(variant.name))} bytes")
     return 0
-
-
-def _wanted(options: argparse.Namespace, source: Any) -> Any:
-    """The variants that were asked for, with images to calibrate int8 on."""
-    variants = _exporter("variants")
-    images = None
-    if options.calibrate is not None:
-        from ..data import open_source
-        from ..evaluation import as_rgb
-
-        data = open_source(options.calibrate, part="background")
-        images = as_rgb(variants.pick_images(data.load(source.input.height, source.input.width).pixels))
-    return variants.Wanted(tuple(options.format or ["onnx"]), tuple(options.precision.split(",")), images)
 
 
 def _verify(options: argparse.Namespace) -> int:

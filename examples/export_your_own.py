@@ -1,9 +1,8 @@
 """Export your own network: any torch module becomes a bundle, in float and int8, for ONNX Runtime and LiteRT.
 
-Needs the workshop (`pip install "edgemeta[train]"`). The module takes float images (N, 3, H, W) and gives one vector each.
-int8
-is calibrated on images like those of the device; `verify` runs every variant and says what it costs. The same from a
-shell for a training run or a timm model:
+Needs the workshop (`pip install "edgemeta[train]"`). The module takes float images (N, 3, H, W) and gives one vector
+each. int8 is calibrated on images like those of the device; `verify` runs every variant and says what it costs. The
+same from a shell for a training run or a timm model:
 
     edgemeta export timm:mobilenetv3_small_100 --weights FILE --out v3.edgemeta \\
         --format onnx --format tflite --precision fp32,int8 --calibrate folder:DIR

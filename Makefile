@@ -8,20 +8,27 @@ STAMP = $(VENV)/.installed
 DEMO_STAMP = $(DEMO)/.installed
 SOURCES = edgemeta export tests examples setup.py
 
-.PHONY: demo test test-kernels lint typecheck bench bench-heads glyphs recipes golden test-arm wheels sanitize valgrind tidy coverage fuzz clean
+.PHONY: demo test test-package test-core test-kernels lint typecheck bench bench-heads glyphs recipes golden test-arm wheels sanitize valgrind tidy coverage fuzz clean
 
 demo: $(DEMO_STAMP)
 	$(DEMO)/bin/edgemeta demo
 
-test: $(STAMP) lint typecheck test-kernels
-	$(VENV)/bin/pytest
+# Two at a time, each with one thread, which two cores finish sooner than one after the other.
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(MAKE) -j2 --output-sync=target --no-print-directory lint typecheck test-package test-core test-kernels
 
-# What must hold whatever does the arithmetic, again under NumPy and each instruction set but the fastest, which `test` has.
+test-package: $(STAMP)
+	MAKEFLAGS= $(VENV)/bin/pytest --ignore tests/native
+
+test-core: $(STAMP)
+	MAKEFLAGS= $(VENV)/bin/pytest tests/native
+
+# What must hold whatever does the arithmetic, again under NumPy and each instruction set but the fastest, which the others have.
 CONTRACTS = tests/test_kernels.py tests/test_heads.py tests/test_leaving_out.py tests/test_statistics.py tests/test_imaging.py \
 	tests/test_learner.py tests/test_regressor.py
 test-kernels: $(STAMP)
 	set -e; for name in $$($(VENV)/bin/python -c "from edgemeta import kernels; print(*kernels.available()[:-1])"); do \
-		echo "EDGEMETA_KERNELS=$$name"; EDGEMETA_KERNELS=$$name $(VENV)/bin/pytest $(CONTRACTS); done
+		echo "EDGEMETA_KERNELS=$$name"; MAKEFLAGS= EDGEMETA_KERNELS=$$name $(VENV)/bin/pytest $(CONTRACTS); done
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check $(SOURCES)

@@ -296,7 +296,8 @@ def test_learn_with_it_and_show_it(capsys):
         learner.learn_many(list(dark[:3]), "dark")
         learner.learn_many(list(light[:3]), "light")
         assert [p.label for p in learner.predict_many([*dark[3:], *light[3:]])] == ["dark"] * 4 + ["light"] * 4
-    assert main([*arguments, "--json"]) == 0
+    assert bundle.head.name == "lda"
+    assert main([*arguments, "--json", "--head", "cosine"]) == 0 and Bundle.open("x.edgemeta").head.name == "cosine"
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["variant"] == "onnx-fp32"
 
 
@@ -393,6 +394,7 @@ def refused(content: bytes, name: str, said: str, capsys, *options: str) -> None
         (("--output", "image", "--scale", "0..1"), "there is no tensor 'image' to cut at"),
         (("--output", "flat", "--scale", "0..1", "--name", "a/b"), "--name"),
         (("--output", "flat", "--scale", "0..1", "--licence", "MIT"), "--licence is WHAT"),
+        (("--output", "flat", "--scale", "0..1", "--head", "best"), "best"),
     ],
 )
 def test_requests_that_are_refused(options, said, capsys):

@@ -41,6 +41,7 @@ def add_commands(commands: Any) -> None:
         metavar="WHAT|LICENCE|COPYRIGHT",
         help="of the model and its data; repeatable",
     )
+    wrap.add_argument("--head", help="the one to begin with (default lda; prior classes need one of means: RECIPES.md)")
     wrap.add_argument("--json", action="store_true")
     wrap.set_defaults(run=_wrap)
 
@@ -51,7 +52,8 @@ def _wrap(options: argparse.Namespace) -> int:
         return _list(options, size)
     if options.out is None:
         raise OptionError("say where the bundle goes: --out NAME.edgemeta")
-    bundle = _exporter("wrap").wrap(
+    wrap = _exporter("wrap")
+    bundle = wrap.wrap(
         options.model,
         options.out,
         output=options.output,
@@ -60,6 +62,7 @@ def _wrap(options: argparse.Namespace) -> int:
         size=size,
         name=options.name,
         licences=parse_licences(options.licence),
+        head=options.head or wrap.HEAD,
     )
     about = bundle.manifest.training["wrapped"]
     if options.json:
@@ -67,10 +70,8 @@ def _wrap(options: argparse.Namespace) -> int:
         return 0
     print(f"the embedding is {printable(about['tensor'])}: {printable(about['looks like'])}")
     print(f"the pixels are scaled as {printable(about['scale'])}, {about['channels']}")
-    print(
-        f"{printable(options.out)}: {bundle.nbytes} bytes, {bundle.dim} dimensions, {bundle.variants[0].name}, "
-        f"images of {bundle.input.height} x {bundle.input.width}"
-    )
+    print(f"{bundle.variants[0].name} takes images of {bundle.input.height} x {bundle.input.width}")
+    print(f"{printable(options.out)}: {bundle.nbytes} bytes, {bundle.dim} dimensions, head {bundle.head.name}")
     return 0
 
 

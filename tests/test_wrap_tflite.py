@@ -11,6 +11,7 @@ from conftest import SHARED
 
 pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
 
+from bench_wrapped import MODELS as REAL
 from test_wrap import IMAGES, LUMA, raw, refused, scaled
 from wrapped_nets import tflite_answers, tflite_net
 
@@ -303,19 +304,6 @@ def test_damaged_files_are_refused_or_whole(rng):
 
 MODELS = SHARED / "models"
 PHOTOS = MODELS / "coral" / "images"
-REAL = {
-    "coral/mobilenet_v1_0.25_128_quant": None,
-    "coral/mobilenet_v1_0.5_160_quant": None,
-    "coral/mobilenet_v1_0.75_192_quant": None,
-    "coral/mobilenet_v1_1.0_224_quant_embedding_extractor": None,
-    "coral/mobilenet_v2_1.0_224_quant": None,
-    "mlperf_tiny/pretrainedResnet": "raw",
-    "mlperf_tiny/pretrainedResnet_quant": None,
-    "mlperf_tiny/pretrainedResnet_large_int8": None,
-    "mlperf_tiny/vww_96_float": "0..1",
-    "mlperf_tiny/vww_96_int8": None,
-    "simpleshot/conv4_60classes": "0..1",
-}
 
 
 @pytest.fixture(scope="module")

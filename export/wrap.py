@@ -38,6 +38,8 @@ SAME = {"fp32": 1e-5, "fp16": 1e-4, "int8": 1e-3}
 # And in the kernels that a device uses, also in `verify`: those for int8 round otherwise, in each layer by a step at
 # most. The worst of MobileNet v2 (uint8) with and without XNNPACK is 0.0075.
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-3, "int8": 2e-2}
+# The least cosine between embeddings of quite different images from which on they are hardly of use.
+ALIKE = 0.95
 # No head was trained together with these backbones. With photos of groceries and four real models, 5 classes of 5
 # examples, shrinkage LDA was right on 91, 89, 71 and 70 %, class means on 88, 84, 64 and 62 %. With one they are equal.
 HEAD = "lda"
@@ -145,6 +147,8 @@ def wrap(
     inputs = golden_inputs(opened.input.height, opened.input.width)
     outputs = opened.values(chosen.tensor, opened.input.arranged(front(inputs)))
     _warn(opened.candidates, chosen)
+    if chosen.kind not in BAD:
+        _warn_of_sameness(outputs)
     _hold_against(opened, variant, graph, inputs, outputs)
     contract = InputContract(opened.input.height, opened.input.width)
     write_bundle(
@@ -236,6 +240,20 @@ def _warn(candidates: Candidates, chosen: Candidate) -> None:
     elif chosen.kind == LINEAR_OUTPUT and better:
         warnings.warn(
             f"should '{printable(chosen.tensor)}' be a classifier's logits rather than an embedding, {instead}",
+            stacklevel=3,
+        )
+
+
+def _warn_of_sameness(outputs: NDArray[np.float32]) -> None:
+    """Golden inputs have nothing in common: real models of a thousand classes give two of them 0.2 to 0.3, those of
+    ten 0.5, and one that tells persons from the rest 0.97."""
+    lengths = np.linalg.norm(outputs, axis=1, keepdims=True)
+    directions = outputs / np.where(lengths == 0.0, 1.0, lengths)
+    least = float((directions @ directions.T).min())
+    if least > ALIKE or not lengths.any():
+        warnings.warn(
+            f"images of quite different things get nearly the same embedding (cosine at least {least:.3f}): either the "
+            "model was trained to tell few classes apart, or its pixels are scaled otherwise",
             stacklevel=3,
         )
 

@@ -21,6 +21,8 @@ from edgemeta.export.wrap import open_model, wrap
 from edgemeta.export.wrap_onnx import OnnxModel
 from edgemeta.normalisation import Normalisation
 
+# These nets have random weights.
+pytestmark = pytest.mark.filterwarnings("ignore:images of quite different things")
 IMAGES = np.random.default_rng(11).integers(0, 256, (7, HEIGHT, WIDTH, 3)).astype(np.uint8)
 IMAGES = (IMAGES * np.linspace(0.3, 1.0, 7)[:, None, None, None]).astype(np.uint8)  # or their means would be alike
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -257,6 +259,15 @@ def test_a_classifiers_answer_is_warned_about(tensor, what):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         wrap("net.onnx", "x.edgemeta", output="flat", scale="0..1")
+
+
+def test_embeddings_that_are_all_alike_are_warned_about():
+    model = net()
+    b = next(t for t in model.graph.initializer if t.name == "b")
+    for bias in (50.0, -50.0):  # nearly the same, and nothing at all
+        b.CopyFrom(numpy_helper.from_array(np.full(8, bias, dtype=np.float32), "b"))
+        with pytest.warns(UserWarning, match="nearly the same embedding"):
+            wrap(saved(model), "x.edgemeta", output="flat", scale="0..1")
 
 
 # The bundle.

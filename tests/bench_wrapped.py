@@ -92,6 +92,7 @@ def main() -> int:
         for name, scale in MODELS.items():
             if options.only in name:
                 rows.append(row(name, scale, Path(folder) / "wrapped.edgemeta", options.episodes))
+                print("  ".join(rows[-1]), file=sys.stderr)
     print(table(rows))
     return 0
 

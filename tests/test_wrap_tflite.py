@@ -23,6 +23,9 @@ from edgemeta.export.verifying import verify
 from edgemeta.export.wrap import open_model, wrap
 from edgemeta.imaging import as_pixels, fit
 
+# Nets with random weights.
+pytestmark = pytest.mark.filterwarnings("ignore:images of quite different things")
+
 
 @pytest.fixture(autouse=True)
 def _inside(tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ OMNIGLOT = Path(__file__).parents[2] / "shared" / "data" / "omniglot"
 EPISODES = 1000
 # Ways, shots, and how many points int8 may lose.
 SETTINGS = ((5, 1, 0.5), (5, 5, 0.5), (20, 1, 1.0))
-SIDE, STEPS = 64, 1500
+SIDE, STEPS = 64, 500
 
 
 def with_variants(bundle: Bundle, images: np.ndarray, folder: Path) -> Bundle:

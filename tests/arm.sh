@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # arm.sh - the core and the package on emulated ARM, of the class of a Raspberry Pi or a Jetson. On x86-64 Debian.
 #
-#   tests/arm.sh [-i] [-s] [-u] [-q] [PART ...]       PART: core, count, python, python7; all where none is named
+#   tests/arm.sh [-i] [-s] [-u] [-q] [-a] [PART ...]  PART: core, count, python, python7, variants; all these where none is named
 #
 #   core     the golden vectors in C: Cortex-A53, A72, A76, and Cortex-A7 (ARMv7 with NEON); the neon-dotprod kernels have to
 #            run on the A76 and not to be offered by the others
@@ -9,13 +9,17 @@
 #   python   the package, with the ARM wheels of NumPy and ONNX Runtime: from learn to predict with the shipped bundle; and
 #            that NumPy answers there as the golden vectors say
 #   python7  the same on ARMv7, with Debian's NumPy and own embeddings: there are no such wheels
+#   variants a bundle in every format and precision, verified, and each variant used from learn to predict: ONNX Runtime and
+#            LiteRT on the Cortex-A76, tflite-runtime on ARMv7; the labels have to be those of this machine
 #
+#            size: what an install on a 64-bit board takes, with either runtime
 #            wheels FILE ...: the same with wheels that tests/wheels.sh made, for the CPythons that Debian has for ARM
 #
 #   -i       install missing Debian packages (needs root)
 #   -s       skip, with a message, what cannot be had on this machine, instead of failing
 #   -u       count: write the file anew
 #   -q       python: quicker, on the Cortex-A76 alone
+#   -a       variants: more digits, also on the Cortex-A53 and A72, and with LiteRT 1.4.0
 #
 # Everything lies in build/arm (or ARM_HOME) and is used again: a root of ARM packages, unpacked and never configured,
 # and wheels. PYTHON: the Python with pip that gets them, and that runs the package here to compare with.
@@ -23,14 +27,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 ARM_HOME=${ARM_HOME:-$PWD/build/arm}
 PYTHON=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
-install='' skip='' quick='' update=() missing=''
-while getopts isuqh option; do
+install='' skip='' quick='' every='' update=() missing=''
+while getopts isuqah option; do
     case $option in
     i) install=1 ;;
     s) skip=1 ;;
     u) update=(--update) ;;
     q) quick=1 ;;
-    *) sed -n '2,23p' "$0"; exit 2 ;;
+    a) every=1 ;;
+    *) sed -n '2,28p' "$0"; exit 2 ;;
     esac
 done
 shift $((OPTIND - 1))
@@ -136,7 +141,7 @@ make_root() {
     local mirror each packages
     root=$ARM_HOME/root-$1-$2
     packages=$(printf ',%s' "${@:3}")
-    if [ ! -e "$root/.done" ]; then
+    if [ "$(cat "$root/.done" 2>/dev/null)" != "$packages" ]; then
         mirror=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep '/debian/*$' | head -n 1) || true
         if [ -z "$mirror" ]; then
             missing='apt knows no Debian mirror to take ARM packages from (run apt-get update?)'
@@ -157,7 +162,7 @@ make_root() {
                 ln -sf "$each/lib$each.so.3" "$root/usr/lib/$(triplet "$2")/lib$each.so.3"
         done
         rm -rf "$root"/{tmp,root,home,proc,sys} # what is not there is taken from this machine
-        touch "$root/.done"
+        echo "$packages" >"$root/.done"
     fi
     version=$(basename "$(readlink "$root/usr/bin/python3")")
     version=${version#python}
@@ -190,19 +195,21 @@ show() {
 
 # make_site WHAT ...: what pip finds for the root's Python, wheels alone, in $site.
 make_site() {
-    local glibc minor platforms=()
-    [ -e "$site/.done" ] && return 0
-    glibc=$(grep -ao 'GLIBC_2\.[0-9]*' "$root/lib/aarch64-linux-gnu/libc.so.6" | sort -uV | tail -n 1)
-    for minor in $(seq "${glibc#GLIBC_2.}" -1 17); do platforms+=(--platform "manylinux_2_${minor}_aarch64"); done
+    local libc machine=aarch64 glibc minor platforms=()
+    [ "$(cat "$site/.done" 2>/dev/null)" != "$*" ] || return 0
+    libc=$(ls "$root"/lib/*-linux-gnu*/libc.so.6)
+    [[ $libc != */arm-* ]] || machine=armv7l
+    glibc=$(grep -ao 'GLIBC_2\.[0-9]*' "$libc" | sort -uV | tail -n 1)
+    for minor in $(seq "${glibc#GLIBC_2.}" -1 17); do platforms+=(--platform "manylinux_2_${minor}_$machine"); done
     say "getting ARM wheels for Python $version: $*"
     rm -rf "$site"
     if ! "$PYTHON" -m pip install -q --disable-pip-version-check --no-compile --only-binary=:all: --target "$site" \
-        "${platforms[@]}" --platform manylinux2014_aarch64 --implementation cp --python-version "$version" \
+        "${platforms[@]}" --platform "manylinux2014_$machine" --implementation cp --python-version "$version" \
         --abi "cp${version/./}" --abi abi3 --abi none "$@" >"$ARM_HOME/pip.log" 2>&1; then
         missing="the ARM wheels could not be had: $(grep -v '^WARNING' "$ARM_HOME/pip.log" | tail -n 1)"
         return 1
     fi
-    touch "$site/.done"
+    echo "$*" >"$site/.done"
 }
 
 # make_package ARCH BUILD: the package with its extension, cross compiled for the root's Python, in $package.
@@ -212,7 +219,8 @@ make_package() {
     rm -rf "$package"
     mkdir -p "$package"
     cp -r edgemeta "$package/"
-    find "$package" -name '*.so' -delete
+    cp -r export "$package/edgemeta/"
+    find "$package" \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +
     build_both
     "$to-gcc" -std=c99 -O3 -fPIC -shared -fvisibility=hidden -I"$root/usr/include" \
         -I"$root/usr/include/python$version" -o "$package/edgemeta/_native.cpython-${version/./}-$to.so" \
@@ -261,7 +269,7 @@ part_python() {
 }
 
 part_python7() {
-    { have_compilers && need mmdebstrap=mmdebstrap && make_root bookworm armhf python3-numpy; } ||
+    { have_compilers && need mmdebstrap=mmdebstrap && make_root bookworm armhf python3-numpy libstdc++6; } ||
         { cannot python7 "$missing"; return 0; }
     make_package armhf armv7
     make_expected
@@ -269,6 +277,89 @@ part_python7() {
     on cortex-a7 "$V7" -- tests/arm_python.py --against "$ARM_HOME/here.json" --no-graph --kernels neon
     on cortex-a7 "$V7" -- tests/golden/reference.py
 }
+
+# ---- variants ------------------------------------------------------------------------------------------------------
+
+# The bundle, and what its variants do here, to compare with.
+make_variants() {
+    PYTHONPATH=$PWD OMP_NUM_THREADS=1 "$PYTHON" tests/arm_variants.py --make "$ARM_HOME/variants.edgemeta" &&
+        PYTHONPATH=$PWD OMP_NUM_THREADS=1 "$PYTHON" tests/arm_variants.py "$ARM_HOME/variants.edgemeta" \
+            --out "$ARM_HOME/variants.json" "${quickly[@]}" && return 0
+    say "$PYTHON does not run tests/arm_variants.py: it needs what the package needs (make test makes .venv)"
+    exit 1
+}
+
+part_variants() {
+    local quickly=(--quick)
+    [ -z "$every" ] || quickly=()
+    local against=(tests/arm_variants.py "$ARM_HOME/variants.edgemeta" --against "$ARM_HOME/variants.json" "${quickly[@]}")
+    { have_compilers && need mmdebstrap=mmdebstrap; } || { cannot variants "$missing"; return 0; }
+    make_variants
+    variants_64
+    variants_32
+}
+
+variants_64() {
+    local first
+    make_root bookworm arm64 libstdc++6 libgomp1 || { cannot 'variants on aarch64' "$missing"; return 0; }
+    make_package arm64 aarch64
+    site=$ARM_HOME/onnx-$version
+    make_site "numpy>=1.24" "onnxruntime>=1.18" || { cannot 'variants on aarch64' "$missing"; return 0; }
+    first=$package:$site
+    site=$ARM_HOME/tflite-$version
+    make_site "numpy>=1.24" "ai-edge-litert>=1.2" || { cannot 'variants on aarch64' "$missing"; return 0; }
+    site=$first:$site
+    on cortex-a76 "$NEW" -- "${against[@]}"
+    [ -n "$every" ] || return 0
+    on cortex-a53 "$OLD" -- "${against[@]}"
+    on cortex-a72 "$OLD" -- "${against[@]}"
+    site=$ARM_HOME/tflite-1.4.0-$version # for a glibc older than 2.34
+    make_site "numpy>=1.24" "ai-edge-litert==1.4.0" || { cannot 'LiteRT 1.4.0' "$missing"; return 0; }
+    site=$package:$site
+    on cortex-a72 "$OLD" -- "${against[@]}" --runtimes tflite
+}
+
+variants_32() {
+    make_root bookworm armhf python3-numpy libstdc++6 || { cannot 'variants on ARMv7' "$missing"; return 0; }
+    make_package armhf armv7
+    site=$ARM_HOME/tflite7-$version
+    make_site --no-deps tflite-runtime==2.14.0 || { cannot 'variants on ARMv7' "$missing"; return 0; }
+    site=$package:$site:$root/usr/lib/python3/dist-packages # that NumPy is older than 2, as tflite-runtime needs
+    on cortex-a7 "$V7" -- "${against[@]}" --runtimes tflite
+}
+
+# ---- size ----------------------------------------------------------------------------------------------------------
+
+# What is in $site and in the package: MB, and whether there is anything that only training needs.
+weigh() {
+    local found both=("$site" "$package")
+    found=$(ls "$site" | grep -xE 'torch|onnx|onnxscript|jax|jaxlib|tensorflow|timm|safetensors' || true)
+    [ -z "$found" ] || { say "an install with $1 has $found in it"; exit 1; }
+    say "$1: $(megabytes "${both[@]}") MB, $(megabytes "$package") of it edgemeta; with what Python compiles of it at the first" \
+        "use, $(compiled "${both[@]}") MB"
+    ls "$site" | grep -v '\.libs$' | sed -n 's/\.dist-info$//p' | paste -sd ' ' | sed 's/^/  /'
+}
+
+megabytes() { du -cb --exclude=__pycache__ "$@" | awk 'END { printf "%.0f", $1 / 1e6 }'; }
+
+compiled() {
+    "$PYTHON" -m compileall -q "$@" >/dev/null 2>&1 || true
+    du -cb "$@" | awk 'END { printf "%.0f", $1 / 1e6 }'
+}
+
+part_size() {
+    { have_compilers && need mmdebstrap=mmdebstrap && make_root bookworm arm64 libstdc++6 libgomp1; } ||
+        { cannot size "$missing"; return 0; }
+    make_package arm64 aarch64
+    site=$ARM_HOME/onnx-$version
+    make_site "numpy>=1.24" "onnxruntime>=1.18" || { cannot size "$missing"; return 0; }
+    weigh 'ONNX Runtime'
+    site=$ARM_HOME/tflite-$version
+    make_site "numpy>=1.24" "ai-edge-litert>=1.2" || { cannot size "$missing"; return 0; }
+    weigh LiteRT
+}
+
+# ---- wheels --------------------------------------------------------------------------------------------------------
 
 part_wheels() {
     local wheel suite
@@ -292,12 +383,12 @@ part_wheels() {
 mkdir -p "$ARM_HOME"
 exec 9>"$ARM_HOME/lock"
 flock 9 # one run at a time
-[ $# -gt 0 ] || set -- core count python python7
+[ $# -gt 0 ] || set -- core count python python7 variants
 while [ $# -gt 0 ]; do
     part=$1
     shift
     case $part in
-    core | count | python | python7) "part_$part" ;;
+    core | count | python | python7 | variants | size) "part_$part" ;;
     wheels) part_wheels "$@"; break ;;
     *) say "there is no part $part"; exit 2 ;;
     esac

@@ -45,7 +45,8 @@ def groceries(height: int, width: int) -> LabelledImages:
     """All photos fitted as a device fits them."""
     from PIL import Image
 
-    photos = np.load(PHOTOS, allow_pickle=False)
+    with np.load(PHOTOS, allow_pickle=False) as archive:  # which reads an array anew each time
+        photos = dict(archive)
     names, labels = np.unique(photos["fine_id"], return_inverse=True)
     pixels = np.empty((len(labels), height, width, 3), dtype=np.uint8)
     for place, (start, end) in enumerate(itertools.pairwise(photos["jpeg_offsets"])):

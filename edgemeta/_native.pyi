@@ -101,7 +101,6 @@ class Kernels:
 
 class Scorer:
     def scores(self, q20: Buffer, out: Buffer, /) -> int: ...
-    def best(self, z: Buffer, /) -> int: ...
 
 class Moment:
     nbytes: int

@@ -1,7 +1,7 @@
 """Which code does the arithmetic: the C core under one instruction set, or NumPy.
 
 NumPy is the reference. The core (`native/`, as `edgemeta._native`) gives the same: statistics, pixels and stored
-embeddings to the bit, weights to 1e-9, scores in float32. What is not there, and what the core refuses, is left to the
+embeddings to the bit, weights and scores to 1e-9. What is not there, and what the core refuses, is left to the
 reference, which knows how to say what is wrong: functions here return None then.
 
 The environment variable EDGEMETA_KERNELS names one of "numpy", "portable", "sse2", "avx2", "avx512", "neon" and
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,12 +50,12 @@ def about_core() -> str:
 
 def _loaded() -> tuple[tuple[str, ...], str]:
     try:
-        from . import _native
+        names: tuple[str, ...] = import_module("._native", __package__).NAMES
     except ModuleNotFoundError:
         return (), "not built (it needs a C compiler when edgemeta is installed)"
     except ImportError as error:
         return (), f"does not load: {error}"
-    return _native.NAMES, "built"
+    return names, "built"
 
 
 def name() -> str:
@@ -108,18 +109,21 @@ def normalise(raw: NDArray[np.floating], how: Normalisation) -> Q20 | None:
 
 
 class Scorer:
-    """Scores = weights z + bias in float32, of a linear head: weights (C, D), bias (C,)."""
+    """Scores = weights z + bias of a linear head: weights (C, D), bias (C,).
+
+    In float64: where examples are nearly alike the weights are huge, and float32 would cancel what tells them apart.
+    """
 
     def __init__(self, core: Kernels, weights: Floats, bias: Floats) -> None:
         self._classes = len(bias)
-        self._core = core.scorer(weights.astype(np.float32, order="C"), bias.astype(np.float32))
+        self._core = core.scorer(np.ascontiguousarray(weights), np.ascontiguousarray(bias))
 
     def scores(self, q20: Q20) -> Floats:
         """Embeddings int32 Q20 (N, D) to scores (N, C)."""
-        out = np.empty((len(q20), self._classes), np.float32)
+        out = np.empty((len(q20), self._classes))
         if self._core.scores(np.ascontiguousarray(q20), out) != 0:
             raise AssertionError("the core refused to score")
-        return out.astype(np.float64)
+        return out
 
 
 def scorer(weights: Floats, bias: Floats) -> Scorer | None:

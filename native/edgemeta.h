@@ -311,7 +311,7 @@ EM_API void em_posix_close(em_store *store);
 /* ---- normalisation --------------------------------------------------------------------------------------------- */
 
 /* A raw embedding as the graph gives it, to Q20 (SPEC.md, "From a raw embedding to a stored one"). centre: (dim,) or NULL.
- * EM_ERR_VALUE for NaN, infinity, no direction, a norm above 1 + 1e-5, and for what would be stored as zero. */
+ * EM_ERR_VALUE for NaN, infinity, no direction, a norm above 1 + 1e-5, and for what is not zero and would be stored as zero. */
 EM_API int em_normalise(const float *raw, uint32_t dim, const float *centre, double power, int l2, double scale, int32_t *q20);
 
 /* ---- statistics -------------------------------------------------------------------------------------------------- */
@@ -345,6 +345,9 @@ EM_API int em_statistics_moment(const em_statistics *statistics, double *full);
  * (count, classes). */
 EM_API int em_score(const em_kernels *kernels, const float *weights, const float *bias, uint32_t classes, uint32_t dim,
              const float *z, uint32_t count, float *scores);
+/* The same in float64, for weights so large, or embeddings so much alike, that float32 cancels what tells them apart. */
+EM_API int em_score_f64(const em_kernels *kernels, const double *weights, const double *bias, uint32_t classes, uint32_t dim,
+                 const double *z, uint32_t count, double *scores);
 /* The class of one embedding: its index, the first of equals; *score unless NULL. */
 EM_API int em_best(const em_kernels *kernels, const float *weights, const float *bias, uint32_t classes, uint32_t dim,
             const float *z, float *score);
@@ -467,7 +470,9 @@ EM_API const double *em_state_sum(const em_state *state, uint32_t of_class); /* 
 /* As of a head: score = weights z + bias; of a class without examples the bias is -INFINITY. weights float64 (classes, dim),
  * written out; bias (classes,). */
 EM_API int em_state_weights(const em_state *state, double *weights, double *bias);
-/* The class of an embedding z (dim,), float32 in units of 1: its number, the first of equals. scores: (classes,) or NULL;
+/* The class of an embedding z (dim,), float32 in units of 1: its number, the first of equals. By float32 weights: where
+ * examples are so much alike that scores differ by less than about 1e-6 of ||weights|| ||z||, use em_state_weights() and
+ * em_score_f64(). scores: (classes,) or NULL;
  * -INFINITY for a class without examples. EM_ERR_STATE where nothing is taught. */
 EM_API int em_state_predict(const em_state *state, const float *z, float *scores);
 /* From q20 (dim,). */

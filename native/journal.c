@@ -292,36 +292,50 @@ int em_journal_reload(em_journal *journal)
 
 uint32_t em_journal_dim(const em_journal *journal)
 {
+    if (journal == NULL)
+        return 0;
     return journal->header.dim;
 }
 
 const uint8_t *em_journal_embedding_id(const em_journal *journal)
 {
+    if (journal == NULL)
+        return NULL;
     return journal->header.embedding_id;
 }
 
 const uint8_t *em_journal_uuid(const em_journal *journal)
 {
+    if (journal == NULL)
+        return NULL;
     return journal->uuids[journal->uuid].bytes;
 }
 
 uint64_t em_journal_bytes(const em_journal *journal)
 {
+    if (journal == NULL)
+        return 0;
     return journal->end;
 }
 
 uint64_t em_journal_torn(const em_journal *journal)
 {
+    if (journal == NULL)
+        return 0;
     return journal->torn;
 }
 
 uint32_t em_journal_targets(const em_journal *journal)
 {
+    if (journal == NULL)
+        return 0;
     return journal->mixed ? EM_ANY_TARGETS : journal->targets;
 }
 
 uint32_t em_journal_count(const em_journal *journal)
 {
+    if (journal == NULL)
+        return 0;
     return journal->live_count;
 }
 
@@ -412,6 +426,8 @@ int em_journal_group(em_journal *journal, uint32_t index, char name[256])
 
 uint32_t em_journal_classes(const em_journal *journal)
 {
+    if (journal == NULL)
+        return 0;
     return journal->class_count;
 }
 
@@ -426,6 +442,8 @@ const char *em_journal_label(const em_journal *journal, uint32_t of_class, size_
 
 uint64_t em_journal_class_count(const em_journal *journal, uint32_t of_class)
 {
+    if (journal == NULL)
+        return 0;
     return of_class < journal->class_count ? journal->classes[of_class].count : 0;
 }
 
@@ -438,6 +456,8 @@ int em_journal_class(const em_journal *journal, const char *label)
 
 uint32_t em_journal_seals(const em_journal *journal)
 {
+    if (journal == NULL)
+        return 0;
     return journal->seal_count;
 }
 

@@ -6,6 +6,9 @@
 #else
 #define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE
+/* On 32 bits too, files may be large, and of a time after 2038. */
+#define _FILE_OFFSET_BITS 64
+#define _TIME_BITS 64
 #endif
 #include "journal.h"
 
@@ -386,7 +389,10 @@ int em_posix_replaced(const em_store *store)
 
 void em_posix_close(em_store *store)
 {
-    posix_store *mine = store->user;
+    posix_store *mine;
+    if (store == NULL || store->user == NULL)
+        return;
+    mine = store->user;
     if (mine->fd >= 0)
         close(mine->fd);
     if (mine->lock >= 0)

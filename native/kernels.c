@@ -3,6 +3,7 @@
 
 #if __STDC_HOSTED__
 #include <stdlib.h>
+#include <string.h>
 #endif
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
@@ -98,8 +99,11 @@ const em_kernels *em_kernels_find(const char *name)
 {
     int more = 1;
 #if __STDC_HOSTED__
-    if (name == NULL)
+    if (name == NULL) {
         name = getenv("EDGEMETA_KERNELS");
+        if (name != NULL && strcmp(name, "numpy") == 0)
+            name = NULL; /* meant for the Python package, which then does without the core */
+    }
 #endif
     for (int i = 0; more; i++) {
         const struct em_kernels *found = number(i, &more);

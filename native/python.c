@@ -70,6 +70,14 @@ static int arguments(const char *name, Py_ssize_t given, Py_ssize_t wanted)
     return -1;
 }
 
+static int no_names(const char *name, PyObject *names)
+{
+    if (names == NULL || PyTuple_GET_SIZE(names) == 0)
+        return 0;
+    PyErr_Format(PyExc_TypeError, "%s takes no keywords", name);
+    return -1;
+}
+
 /* Scratch memory as the core wants it. */
 typedef struct scratch {
     void *raw, *at;
@@ -100,7 +108,7 @@ typedef struct kernels_object {
     PyObject *name;
 } kernels_object;
 
-/* A linear head in float32: what predict reads. The arrays stay those of the caller. */
+/* A linear head: what predict reads. The arrays stay those of the caller. */
 typedef struct scorer_object {
     PyObject_HEAD
     const em_kernels *kernels;
@@ -409,23 +417,23 @@ static PyObject *kernels_ridge_choose(PyObject *object, PyObject *const *args, P
     return status == EM_OK ? PyFloat_FromDouble(lambda) : PyFloat_FromDouble(status);
 }
 
-/* scorer(weights, bias): float32 (classes, dim) and (classes,). */
+/* scorer(weights, bias): float64 (classes, dim) and (classes,). */
 static PyObject *kernels_scorer(PyObject *object, PyTypeObject *defining, PyObject *const *args, Py_ssize_t given,
                                 PyObject *names)
 {
     module_state *state = PyType_GetModuleState(defining);
     scorer_object *self;
-    if (state == NULL || arguments("scorer", given, 2) || names != NULL)
+    if (state == NULL || no_names("scorer", names) || arguments("scorer", given, 2))
         return NULL;
     self = (scorer_object *)state->scorer->tp_alloc(state->scorer, 0);
     if (self == NULL)
         return NULL;
     self->kernels = ((kernels_object *)object)->kernels;
-    if (take(args[1], &self->views[1], sizeof(float), 0, 0, "bias") < 0 ||
-        take(args[0], &self->views[0], sizeof(float), 0, 0, "weights") < 0)
+    if (take(args[1], &self->views[1], sizeof(double), 0, 0, "bias") < 0 ||
+        take(args[0], &self->views[0], sizeof(double), 0, 0, "weights") < 0)
         goto failed;
-    self->classes = (uint32_t)((size_t)self->views[1].len / sizeof(float));
-    if (self->classes == 0 || self->views[0].len % self->views[1].len != 0) {
+    self->classes = (uint32_t)((size_t)self->views[1].len / sizeof(double));
+    if (self->classes == 0 || self->views[0].len == 0 || self->views[0].len % self->views[1].len != 0) {
         PyErr_SetString(PyExc_ValueError, "weights: not a row for each class");
         goto failed;
     }
@@ -444,7 +452,7 @@ static PyObject *kernels_moment(PyObject *object, PyTypeObject *defining, PyObje
     moment_object *self;
     uint32_t dim;
     size_t size;
-    if (state == NULL || arguments("moment", given, 1) || names != NULL || whole(args[0], &dim) < 0)
+    if (state == NULL || no_names("moment", names) || arguments("moment", given, 1) || whole(args[0], &dim) < 0)
         return NULL;
     size = em_statistics_size(dim, 1, 1);
     if (size == 0)
@@ -472,19 +480,20 @@ static void scorer_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* Embeddings q20 (count, dim) to float32 in units of 1, exactly, and to scores (count, classes). */
-static int score_q20(const scorer_object *self, const int32_t *q20, size_t count, float *z, float *scores)
+/* Embeddings q20 (count, dim) to float64 in units of 1, exactly, and to scores (count, classes). */
+static int score_q20(const scorer_object *self, const int32_t *q20, size_t count, double *z, double *scores)
 {
     int status = EM_OK;
     for (size_t n = 0; n < count && status == EM_OK; n++, q20 += self->dim, scores += self->classes) {
         for (uint32_t i = 0; i < self->dim; i++)
-            z[i] = (float)q20[i] * (1.0f / EM_Q20);
-        status = em_score(self->kernels, self->views[0].buf, self->views[1].buf, self->classes, self->dim, z, 1, scores);
+            z[i] = q20[i] * (1.0 / EM_Q20);
+        status = em_score_f64(self->kernels, self->views[0].buf, self->views[1].buf, self->classes, self->dim, z, 1,
+                              scores);
     }
     return status;
 }
 
-/* scores(q20, out): int32 (count, dim) to float32 (count, classes). */
+/* scores(q20, out): int32 (count, dim) to float64 (count, classes). */
 static PyObject *scorer_scores(PyObject *object, PyObject *const *args, Py_ssize_t given)
 {
     scorer_object *self = (scorer_object *)object;
@@ -500,8 +509,8 @@ static PyObject *scorer_scores(PyObject *object, PyObject *const *args, Py_ssize
         release(views, 2);
         return NULL;
     }
-    if (take(args[1], &views[1], sizeof(float), count * self->classes, 1, "out") < 0 ||
-        reserve(&memory, self->dim * sizeof(float)) < 0) {
+    if (take(args[1], &views[1], sizeof(double), count * self->classes, 1, "out") < 0 ||
+        reserve(&memory, self->dim * sizeof(double)) < 0) {
         release(views, 2);
         return NULL;
     }
@@ -515,19 +524,6 @@ static PyObject *scorer_scores(PyObject *object, PyObject *const *args, Py_ssize
     PyMem_RawFree(memory.raw);
     release(views, 2);
     return status_of(status);
-}
-
-/* best(z): the class of one embedding, float32 (dim,) in units of 1. */
-static PyObject *scorer_best(PyObject *object, PyObject *z)
-{
-    scorer_object *self = (scorer_object *)object;
-    Py_buffer view = {0};
-    int best;
-    if (take(z, &view, sizeof(float), self->dim, 0, "z") < 0)
-        return NULL;
-    best = em_best(self->kernels, self->views[0].buf, self->views[1].buf, self->classes, self->dim, view.buf, NULL);
-    PyBuffer_Release(&view);
-    return status_of(best);
 }
 
 /* ---- Moment ---------------------------------------------------------------------------------------------------------- */
@@ -633,14 +629,13 @@ static PyType_Spec kernels_spec = {
 
 static PyMethodDef scorer_methods[] = {
     {"scores", FAST(scorer_scores), METH_FASTCALL, NULL},
-    {"best", scorer_best, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot scorer_slots[] = {
     {Py_tp_dealloc, scorer_dealloc},
     {Py_tp_methods, scorer_methods},
-    {Py_tp_doc, "A linear head in float32."},
+    {Py_tp_doc, "A linear head."},
     {0, NULL},
 };
 

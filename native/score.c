@@ -45,6 +45,20 @@ int em_score(const em_kernels *kernels, const float *weights, const float *bias,
     return EM_OK;
 }
 
+int em_score_f64(const em_kernels *kernels, const double *weights, const double *bias, uint32_t classes, uint32_t dim,
+                 const double *z, uint32_t count, double *scores)
+{
+    if (kernels == NULL || weights == NULL || bias == NULL || z == NULL || scores == NULL)
+        return EM_ERR_NULL;
+    if (classes == 0 || dim == 0 || dim > EM_MAX_DIM)
+        return EM_ERR_SIZE;
+    for (uint32_t c = 0; c < classes; c++)
+        for (uint32_t n = 0; n < count; n++)
+            scores[(size_t)n * classes + c] =
+                kernels->dot64(weights + (size_t)c * dim, z + (size_t)n * dim, dim) + bias[c];
+    return EM_OK;
+}
+
 int em_best(const em_kernels *kernels, const float *weights, const float *bias, uint32_t classes, uint32_t dim,
             const float *z, float *score)
 {

@@ -5,6 +5,7 @@ One thread each, medians of alternating runs. Used by `make bench`.
 
 from __future__ import annotations
 
+import ctypes
 import statistics
 import tempfile
 import time
@@ -21,6 +22,7 @@ from edgemeta.imaging import crop_box, fit
 
 ROUNDS = 300
 CLASSES, SHOTS = 5, 5
+HUNDRED = 100
 FRAME = (480, 640, 3)
 
 
@@ -35,7 +37,7 @@ def alternating(calls: dict[str, Callable[[], object]], rounds: int = ROUNDS) ->
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-def many(call: Callable[[], object], repeats: int = 100) -> Callable[[], None]:
+def many(call: Callable[[], object], repeats: int = HUNDRED) -> Callable[[], None]:
     """So short a call that only a hundred of them can be timed."""
 
     def run() -> None:
@@ -91,19 +93,22 @@ def frame_to_label() -> list[Measured]:
 
 
 def head_share(run: Callable[[], object]) -> list[Measured]:
-    """W z + b and the best of it, in the core; and what makes a stored embedding of what the graph gave."""
+    """W z + b and the best of it, in C; and what makes a stored embedding of what the graph gave."""
     if kernels.name() == kernels.NUMPY:
         return []
+    from bench_native import aligned, at, library, repeated
+
     from edgemeta._native import Kernels
 
-    core, rng = Kernels(kernels.name()), np.random.default_rng(0)
+    core, c, loops, rng = Kernels(kernels.name()), library(), repeated(), np.random.default_rng(0)
     raw, q20 = rng.normal(size=(1, DIM)).astype(np.float32), np.empty((1, DIM), np.int32)
-    weights, bias = rng.normal(size=(CLASSES, DIM)).astype(np.float32), np.zeros(CLASSES, np.float32)
-    scorer = core.scorer(weights, bias)
+    weights, bias, z = aligned((CLASSES, DIM), "f4"), aligned(CLASSES, "f4"), aligned(DIM, "f4")
+    weights[:], bias[:], z[:] = rng.normal(size=weights.shape), 0.0, raw[0]
+    one = (c.em_best, ctypes.c_void_p(c.em_kernels_find(kernels.name().encode())), at(weights), at(bias), CLASSES, DIM)
     found = alternating(
         {
             "run": run,
-            "head": many(lambda: scorer.best(raw[0])),
+            "head": lambda: loops.repeated_best(*one, at(z), HUNDRED),
             "normalise": many(lambda: core.normalise(raw, 1, DIM, None, 1.0, True, 1.0, q20)),
         }
     )

@@ -36,6 +36,7 @@ SAYS = {
     "start_from_the_factory": "taught are a symbol of my own",
     "start_from_other_tasks": "five readings, with what other devices taught: off by 0.0",
     "train_and_export": "<Bundle mine: 64 dimensions",
+    "export_your_own": "tflite-int8: ",
     "wrap_a_model": "<Bundle mine: 256 dimensions",
     "watch_from_another_process": "something new: True, now ('five', 'six')",
 }

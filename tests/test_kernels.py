@@ -193,7 +193,7 @@ def test_learners_agree(monkeypatch, core, head, count, rng):
 
     (s, labels, w, b), (t, others, v, c) = both(monkeypatch, core, predict)
     assert labels == others
-    np.testing.assert_allclose(s, t, atol=2e-6 * max(1.0, np.abs(s).max()))
+    np.testing.assert_allclose(s, t, atol=1e-9 * max(1.0, np.abs(s).max()))
     assert np.linalg.norm(w - v) <= 1e-9 * np.linalg.norm(w)
     assert np.linalg.norm(b - c) <= 1e-9 * max(np.linalg.norm(b), np.linalg.norm(w))
 
@@ -250,13 +250,16 @@ class TestTheExtensionItself:
             lambda: core.fit(image, -5, 6, 1, 18, 4, 4, out),
             lambda: core.normalise(np.zeros(6, np.float32), 2, 4, None, 1.0, True, 1.0, np.zeros(8, np.int32)),
             lambda: core.normalise(np.zeros(8, np.float32), 2, 4, None, 1.0, True, 1.0, np.zeros(8, np.int64)),
-            lambda: core.scorer(np.zeros((3, 4), np.float32), np.zeros(5, np.float32)),
-            lambda: core.scorer(np.zeros((3, 4)), np.zeros(3)),
+            lambda: core.scorer(np.zeros((3, 4)), np.zeros(5)),
+            lambda: core.scorer(np.zeros((3, 0)), np.zeros(3)),
+            lambda: core.scorer(np.zeros((3, 4), np.float32), np.zeros(3, np.float32)),
+            lambda: core.scorer(np.zeros((3, 4)), np.zeros(3), x=1),
+            lambda: core.moment(3, x=1),
             lambda: core.moment(0),
             lambda: core.moment(2**40),
             lambda: core.moment(4).add(np.zeros(3, np.int32)),
             lambda: core.moment(4).full(np.zeros((4, 5))),
-            lambda: core.scorer(np.zeros((3, 4), np.float32), np.zeros(3, np.float32)).best(np.zeros(5, np.float32)),
+            lambda: core.scorer(np.zeros((3, 4)), np.zeros(3)).scores(np.zeros((2, 5), np.int32), np.zeros((2, 3))),
             lambda: core.ridge(np.ones(2), np.ones((2, 3)), 1.0, None, None, None, 0.1, False, np.zeros(6)),
             lambda: core.ridge(
                 np.ones(2), np.ones(5), 1.0, None, None, None, 0.1, False, np.zeros((2, 3)), np.zeros(2)
@@ -270,22 +273,44 @@ class TestTheExtensionItself:
     def test_a_scorer_keeps_its_arrays_alive(self, rng):
         from edgemeta import _native
 
-        weights = rng.normal(size=(3, 8)).astype(np.float32)
-        z = rng.normal(size=8).astype(np.float32)
-        best = int((weights @ z).argmax())
-        scorer = _native.Kernels(_native.NAMES[-1]).scorer(weights, np.zeros(3, np.float32))
+        weights, z = rng.normal(size=(3, 8)), rng.integers(-1000, 1000, (1, 8), dtype=np.int32)
+        wanted, out = weights @ z[0] / 2.0**20, np.empty((1, 3))
+        scorer = _native.Kernels(_native.NAMES[-1]).scorer(weights, np.zeros(3))
         del weights
-        np.full((3, 8), np.nan, np.float32)
-        assert scorer.best(z) == best
+        np.full((3, 8), np.nan)
+        assert scorer.scores(z, out) == 0
+        np.testing.assert_allclose(out[0], wanted, rtol=1e-12)
 
 
 def test_a_core_that_does_not_load_is_named(monkeypatch):
-    real = __import__
+    def broken(name, package):
+        raise ImportError("undefined symbol: em_x")
 
-    def broken(name, *rest):
-        if rest and rest[2] and "_native" in rest[2]:
-            raise ImportError("undefined symbol: em_x")
-        return real(name, *rest)
-
-    monkeypatch.setattr("builtins.__import__", broken)
+    monkeypatch.setattr(kernels, "import_module", broken)
     assert kernels.available() == ("numpy",) and kernels.about_core() == "does not load: undefined symbol: em_x"
+
+
+def test_a_core_that_was_not_built_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "edgemeta._native", None)
+    assert kernels.about_core().startswith("not built")
+
+
+@needs_core
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("head", ["euclidean", "cosine", "centred", "ridge", "lda", "auto"])
+def test_examples_that_are_nearly_alike_are_told_apart(monkeypatch, core, head, rng):
+    """A large common part and differences of a few units of the grid: float32 scores would drown them."""
+    common = np.abs(rng.normal(size=64)) + 1.0
+    centres = common + 3e-5 * rng.normal(size=(3, 64))
+    y = np.arange(45) % 3
+    z, queries = (centres[k] + 3e-6 * rng.normal(size=(len(k), 64)) for k in (y, np.arange(60) % 3))
+
+    def predict():
+        learner = Learner(dim=64, head=head)
+        learner.learn_many(z, [f"class {k}" for k in y])
+        found = learner.predict_many(queries)
+        return [p.label for p in found], [p.confidence for p in found]
+
+    (labels, sure), (others, as_sure) = both(monkeypatch, core, predict)
+    assert labels == others == [f"class {k}" for k in np.arange(60) % 3]
+    np.testing.assert_allclose(sure, as_sure, atol=1e-3)

@@ -13,6 +13,7 @@
 #            LiteRT on the Cortex-A76, tflite-runtime on ARMv7; the labels have to be those of this machine
 #
 #            size: what an install on a 64-bit board takes, with either runtime
+#            cost: instructions of one image through each of these variants
 #            wheels FILE ...: the same with wheels that tests/wheels.sh made, for the CPythons that Debian has for ARM
 #
 #   -i       install missing Debian packages (needs root)
@@ -27,7 +28,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 ARM_HOME=${ARM_HOME:-$PWD/build/arm}
 PYTHON=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
-install='' skip='' quick='' every='' update=() missing=''
+install='' skip='' quick='' every='' plugin='' update=() missing=''
 while getopts isuqah option; do
     case $option in
     i) install=1 ;;
@@ -35,7 +36,7 @@ while getopts isuqah option; do
     u) update=(--update) ;;
     q) quick=1 ;;
     a) every=1 ;;
-    *) sed -n '2,28p' "$0"; exit 2 ;;
+    *) sed -n '2,29p' "$0"; exit 2 ;;
     esac
 done
 shift $((OPTIND - 1))
@@ -119,11 +120,16 @@ part_core() {
 
 # ---- count ---------------------------------------------------------------------------------------------------------
 
+make_plugin() {
+    plugin=$ARM_HOME/icount.so
+    cc -O2 -fPIC -shared -o "$plugin" tests/arm_icount.c
+}
+
 part_count() {
+    local plugin
     have_compilers && need cc=gcc || { cannot count "$missing"; return 0; }
     build_both
-    local plugin=$ARM_HOME/icount.so
-    cc -O2 -fPIC -shared -o "$plugin" tests/arm_icount.c
+    make_plugin
     "$PYTHON" tests/arm_count.py "${update[@]}" \
         --run aarch64 "qemu-aarch64 -plugin $plugin -cpu cortex-a76" "$ARM_HOME/aarch64/arm_count" \
         "$(aarch64-linux-gnu-gcc -dumpversion | sed 's/^/gcc /')" \
@@ -237,7 +243,7 @@ on() {
     say "$(basename "$2") on $cpu"
     env -u PYTHONHOME -u VIRTUAL_ENV -u LD_LIBRARY_PATH -u LD_PRELOAD -u EDGEMETA_KERNELS OMP_NUM_THREADS=1 \
         "${variables[@]}" PYTHONPATH="$site" PYTHONDONTWRITEBYTECODE=1 \
-        "$emulator" -cpu "$cpu" -L "$root" "$root/usr/bin/python$version" "${@:2}"
+        "$emulator" ${plugin:+-plugin "$plugin"} -cpu "$cpu" -L "$root" "$root/usr/bin/python$version" "${@:2}"
 }
 
 OLD='fp asimd evtstrm crc32 cpuid'
@@ -282,6 +288,7 @@ part_python7() {
 
 # The bundle, and what its variants do here, to compare with.
 make_variants() {
+    local quickly=("$@")
     PYTHONPATH=$PWD OMP_NUM_THREADS=1 "$PYTHON" tests/arm_variants.py --make "$ARM_HOME/variants.edgemeta" &&
         PYTHONPATH=$PWD OMP_NUM_THREADS=1 "$PYTHON" tests/arm_variants.py "$ARM_HOME/variants.edgemeta" \
             --out "$ARM_HOME/variants.json" "${quickly[@]}" && return 0
@@ -294,21 +301,35 @@ part_variants() {
     [ -z "$every" ] || quickly=()
     local against=(tests/arm_variants.py "$ARM_HOME/variants.edgemeta" --against "$ARM_HOME/variants.json" "${quickly[@]}")
     { have_compilers && need mmdebstrap=mmdebstrap; } || { cannot variants "$missing"; return 0; }
-    make_variants
+    make_variants "${quickly[@]}"
     variants_64
     variants_32
 }
 
-variants_64() {
+# Both runtimes of 64-bit ARM, in $site.
+ready_64() {
     local first
-    make_root bookworm arm64 libstdc++6 libgomp1 || { cannot 'variants on aarch64' "$missing"; return 0; }
+    make_root bookworm arm64 libstdc++6 libgomp1 || return 1
     make_package arm64 aarch64
     site=$ARM_HOME/onnx-$version
-    make_site "numpy>=1.24" "onnxruntime>=1.18" || { cannot 'variants on aarch64' "$missing"; return 0; }
+    make_site "numpy>=1.24" "onnxruntime>=1.18" || return 1
     first=$package:$site
     site=$ARM_HOME/tflite-$version
-    make_site "numpy>=1.24" "ai-edge-litert>=1.2" || { cannot 'variants on aarch64' "$missing"; return 0; }
+    make_site "numpy>=1.24" "ai-edge-litert>=1.2" || return 1
     site=$first:$site
+}
+
+# tflite-runtime and the NumPy that it needs, older than 2, in $site.
+ready_32() {
+    make_root bookworm armhf python3-numpy libstdc++6 || return 1
+    make_package armhf armv7
+    site=$ARM_HOME/tflite7-$version
+    make_site --no-deps tflite-runtime==2.14.0 || return 1
+    site=$package:$site:$root/usr/lib/python3/dist-packages
+}
+
+variants_64() {
+    ready_64 || { cannot 'variants on aarch64' "$missing"; return 0; }
     on cortex-a76 "$NEW" -- "${against[@]}"
     [ -n "$every" ] || return 0
     on cortex-a53 "$OLD" -- "${against[@]}"
@@ -320,12 +341,36 @@ variants_64() {
 }
 
 variants_32() {
-    make_root bookworm armhf python3-numpy libstdc++6 || { cannot 'variants on ARMv7' "$missing"; return 0; }
-    make_package armhf armv7
-    site=$ARM_HOME/tflite7-$version
-    make_site --no-deps tflite-runtime==2.14.0 || { cannot 'variants on ARMv7' "$missing"; return 0; }
-    site=$package:$site:$root/usr/lib/python3/dist-packages # that NumPy is older than 2, as tflite-runtime needs
+    ready_32 || { cannot 'variants on ARMv7' "$missing"; return 0; }
     on cortex-a7 "$V7" -- "${against[@]}" --runtimes tflite
+}
+
+# ---- cost ----------------------------------------------------------------------------------------------------------
+
+# costs CPU FEATURES VARIANT ...: millions of instructions of one image.
+costs() {
+    local each few more
+    for each in "${@:3}"; do
+        few=$(executed "$1" "$2" "$each" 2) more=$(executed "$1" "$2" "$each" 4)
+        printf '  %-11s %s: %d million instructions\n' "$1" "$each" $(((more - few) / 2000000))
+    done
+}
+
+# Of a whole run, with so many images.
+executed() {
+    on "$1" "$2" -- tests/arm_variants.py "$ARM_HOME/variants.edgemeta" --embed "$3" "$4" 2>&1 |
+        sed -n 's/^instructions //p'
+}
+
+part_cost() {
+    local plugin tflite=(tflite-fp32 tflite-fp16 tflite-int8) onnx=(onnx-fp32 onnx-fp16 onnx-int8)
+    { have_compilers && need cc=gcc mmdebstrap=mmdebstrap && ready_64; } || { cannot cost "$missing"; return 0; }
+    make_plugin
+    [ -e "$ARM_HOME/variants.edgemeta" ] || make_variants
+    costs cortex-a53 "$OLD" "${onnx[@]}" "${tflite[@]}"
+    costs cortex-a76 "$NEW" "${onnx[@]}" "${tflite[@]}"
+    ready_32 || { cannot 'cost on ARMv7' "$missing"; return 0; }
+    costs cortex-a7 "$V7" "${tflite[@]}"
 }
 
 # ---- size ----------------------------------------------------------------------------------------------------------
@@ -388,7 +433,7 @@ while [ $# -gt 0 ]; do
     part=$1
     shift
     case $part in
-    core | count | python | python7 | variants | size) "part_$part" ;;
+    core | count | python | python7 | variants | size | cost) "part_$part" ;;
     wheels) part_wheels "$@"; break ;;
     *) say "there is no part $part"; exit 2 ;;
     esac

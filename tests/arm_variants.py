@@ -5,6 +5,7 @@
     arm_variants.py BUNDLE --against FILE       there: the same labels have to come out
         --runtimes onnx,tflite                  what is installed there: the others' variants have to be refused
         --quick                                 fewer digits, of which one example is taught
+    arm_variants.py BUNDLE --embed NAME N       there: one image N times through a variant, for who counts instructions
 
 Nothing of training may be imported but to make the bundle. tests/arm.sh runs it under emulation.
 """
@@ -103,6 +104,14 @@ def use(bundle: Any, runtimes: list[str], quick: bool) -> dict[str, Any]:
     return found
 
 
+def embed(bundle: Any, variant: str, times: int) -> None:
+    from edgemeta.runners import open_runner
+
+    runner, images = open_runner(bundle, variant=variant, threads=1), bundle.golden()[0]
+    for _ in range(times):
+        runner.run(images[:1])
+
+
 def compare(bundle: Any, found: dict[str, Any], expected: dict[str, Any]) -> None:
     """Labels have to be the same, embeddings as near as the bundle promises of a variant. Raises SystemExit."""
     from edgemeta.export.simulating import worst_cosine
@@ -130,6 +139,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="compare with what came out elsewhere")
     parser.add_argument("--runtimes", default="onnx,tflite", help="what is installed here")
     parser.add_argument("--quick", action="store_true", help="fewer digits")
+    parser.add_argument("--embed", nargs=2, metavar=("NAME", "N"), help="only run that variant as often")
     options = parser.parse_args()
     if options.make is not None:
         return make(options.make)
@@ -137,6 +147,8 @@ def main() -> None:
     from edgemeta import Bundle, kernels
 
     bundle = Bundle.open(options.bundle)
+    if options.embed is not None:
+        return embed(bundle, options.embed[0], int(options.embed[1]))
     found = use(bundle, options.runtimes.split(","), options.quick)
     print(
         f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, kernels {kernels.name()}: "

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from arm_python import BUNDLE, SHOTS, draw, stored_in
 
-QUICK_DIGITS = 4
+QUICK_DIGITS = 3
 TRAINING = ("torch", "onnx", "onnxscript", "jax", "tensorflow", "timm", "safetensors")
 
 

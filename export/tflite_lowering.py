@@ -44,6 +44,8 @@ class Lowering:
         for node in self.graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+            elif node.op_type == "Identity" and node.input[0] in self.constants:  # torch's old exporter writes these
+                self.constants[node.output[0]] = self.constants[node.input[0]]
         self.makers = {name: node for node in self.graph.node for name in node.output}
         inputs = [value for value in self.graph.input if value.name not in self.constants]
         if len(inputs) != 1 or len(self.graph.output) != 1:
@@ -60,7 +62,7 @@ class Lowering:
     def run(self) -> Program:
         needed = self._needed()
         for node in self.graph.node:
-            if node.op_type == "Constant" or not needed.intersection(node.output):
+            if node.output[0] in self.constants or not needed.intersection(node.output):
                 continue
             if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx"):
                 raise self.refuse(node, "an operator that this converter lacks")

@@ -366,6 +366,18 @@ def test_every_operator(name):
         assert cosines(got, expected).min() > 0.999
 
 
+def test_a_constant_by_another_name():
+    """As torch's old exporter writes the same bias of two layers."""
+    import onnx
+
+    model = onnx.load_from_string(single("Add", [floats(6, 1, 1)], {}))
+    (add,) = (node for node in model.graph.node if node.name == "the_one")
+    model.graph.node.insert(0, helper.make_node("Identity", [add.input[1]], ["renamed"]))
+    add.input[1] = "renamed"
+    graph, images = model.SerializeToString(), np.random.default_rng(2).integers(0, 256, (2, 9, 7, 6)).astype(np.uint8)
+    np.testing.assert_allclose(run_tflite(to_tflite(graph), images, "AUTO"), run_onnx(graph, images), atol=2e-5)
+
+
 def test_an_unknown_operator_is_named_with_its_place():
     nodes_after = single("Conv", [floats(8, 6, 3, 3)], {})
     import onnx

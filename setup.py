@@ -12,11 +12,13 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "edgemeta/__init__.py").read_text()).group(1)
 
 # 1.17 does not read graphs of IR version 10, which the export writes.
-ONNX = ["onnxruntime>=1.18"]
+# 1.21.0 uses an instruction that a Cortex-A53 and A72 (Raspberry Pi 3 and 4) do not have.
+ONNX = ["onnxruntime>=1.18,!=1.21.0"]
 # ai-edge-litert has no wheels for 32-bit ARM, where tflite-runtime is what there is.
 TFLITE = [
     "ai-edge-litert>=1.2; platform_machine != 'armv7l'",
     "tflite-runtime>=2.14; platform_machine == 'armv7l'",
+    "numpy<2; platform_machine == 'armv7l'",  # what tflite-runtime was compiled with
 ]
 IMAGES = ["pillow>=9.4"]
 TRAIN = ["torch>=2.4", "onnx>=1.16", "onnxscript>=0.1", "safetensors>=0.4", "flatbuffers>=23", *ONNX, *TFLITE, *IMAGES]

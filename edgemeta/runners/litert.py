@@ -23,13 +23,15 @@ def load_runtime() -> Any:
     """The module with the interpreter. Raises MissingDependencyError with the command that installs it."""
     try:
         from ai_edge_litert import interpreter
-    except ImportError:
+    except ImportError as first:
         try:  # its predecessor, the only one for 32-bit ARM
             from tflite_runtime import interpreter
-        except ImportError as error:
+        except ImportError as second:
+            broken = [str(error) for error in (first, second) if not isinstance(error, ModuleNotFoundError)]
+            why = f" (installed, but it does not load: {printable('; '.join(broken))})" if broken else ""
             raise MissingDependencyError(
-                'this bundle\'s graph runs in LiteRT: pip install "edgemeta[tflite]"'
-            ) from error
+                f'this bundle\'s graph runs in LiteRT: pip install "edgemeta[tflite]"{why}'
+            ) from second
     return interpreter
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from bench_drift import Measured
-from mobilenet import DIM, SIDE, mobilenet_bundle
 from PIL import Image
 
 from edgemeta import Bundle, Learner, kernels
@@ -58,6 +57,8 @@ def session_of(bundle: Bundle) -> tuple[object, str]:
 
 
 def frame_to_label() -> list[Measured]:
+    # Not at the top: torch would count as memory of what bench.py starts.
+    from mobilenet import SIDE, mobilenet_bundle
     from sklearn.linear_model import RidgeClassifier
 
     rng = np.random.default_rng(0)
@@ -97,6 +98,7 @@ def head_share(run: Callable[[], object]) -> list[Measured]:
     if kernels.name() == kernels.NUMPY:
         return []
     from bench_native import aligned, at, library, repeated
+    from mobilenet import DIM
 
     from edgemeta._native import Kernels
 

@@ -200,6 +200,15 @@ static size_t upper(size_t i, size_t j, size_t dim)
     return i * dim - i * (i + 1u) / 2u + j;
 }
 
+/* Sums of squares cannot be negative. */
+static int has_squares(const double *moment, size_t dim)
+{
+    for (size_t i = 0; i < dim; i++)
+        if (moment[upper(i, i, dim)] < 0.0)
+            return 0;
+    return 1;
+}
+
 static void add_upper(struct em_statistics *self, const double *moment)
 {
     double *tiles = self->tiles;
@@ -227,6 +236,8 @@ int em_statistics_add_sums(em_statistics *statistics, uint32_t of_class, uint32_
         return EM_ERR_SIZE;
     /* Rounding to the grid can make a norm a little larger than 1, and so a square; never a number. */
     if (!can_be(sum, dim, count) || (moment != NULL && !can_be(moment, dim * (dim + 1u) / 2u, 1.02 * count)))
+        return EM_ERR_VALUE;
+    if (moment != NULL && !has_squares(moment, dim))
         return EM_ERR_VALUE;
     statistics->kernels->axpy64(1.0, sum, statistics->sums + of_class * dim, dim);
     statistics->counts[of_class] += count;

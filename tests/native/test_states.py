@@ -203,6 +203,10 @@ def test_sums_of_what_is_gone(kernel, kind, rng):
                 kept, where[7] = where[7], bad
                 assert state.add_sums(c, len(z), total, upper if moment else None) == -3
                 where[7] = kept
+        if moment:
+            kept, upper[0] = upper[0], -0.01  # the first square
+            assert state.add_sums(c, len(z), total, upper) == -3
+            upper[0] = kept
         assert state.add_sums(3, len(z), total, upper if moment else None) == -7
         for count in (0, 1 << 32, (1 << 32) - 5, (1 << 64) - 1):
             assert state.add_sums(c, count, total, upper if moment else None) == -2

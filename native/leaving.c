@@ -21,6 +21,17 @@ int em_check_shape(const em_facts *facts)
     return EM_OK;
 }
 
+/* Embeddings have norms of about 1; far beyond, products of four of them would be infinite, and scores no numbers. */
+#define LARGEST 1e60
+
+static int in_range(const double *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (values[i] > LARGEST || values[i] < -LARGEST)
+            return 0;
+    return 1;
+}
+
 int em_check_leaving(const em_facts *facts, const void *scores)
 {
     int status = em_check_shape(facts);
@@ -30,6 +41,9 @@ int em_check_leaving(const em_facts *facts, const void *scores)
         return status;
     if (scores == NULL)
         return EM_ERR_NULL;
+    if (!in_range(facts->z, (size_t)facts->total * facts->dim) ||
+        !in_range(facts->sums, (size_t)facts->classes * facts->dim))
+        return EM_ERR_VALUE;
     for (uint32_t c = 0; c < facts->classes; c++) {
         uint32_t count = 0;
         for (uint32_t i = 0; i < facts->total; i++)

@@ -237,7 +237,14 @@ def test_what_is_refused_changes_nothing(name, shape, rng):
     if name != "em_means_leave_out":
         assert call(by=nothing) == -1
     assert call(room=ctypes.c_size_t(size.value - 1)) == -4
-    for array, bad in ((case.z, np.nan), (case.sums, np.inf), (case.rows, 9), (case.counts, 1.0)):
+    for array, bad in (
+        (case.z, np.nan),
+        (case.z, 1e70),
+        (case.sums, -1e300),
+        (case.sums, np.inf),
+        (case.rows, 9),
+        (case.counts, 1.0),
+    ):
         kept = array.flat[3]
         array.flat[3] = bad
         assert call() == -3

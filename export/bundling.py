@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgemeta.background import Background, measure_background
-from edgemeta.bundle import SUFFIX, Bundle, Licence, Variant, write_bundle
-from edgemeta.bundle.fields import Field
-from edgemeta.errors import BundleDamagedError, OptionError
+from edgemeta.bundle import Bundle, Licence, Variant, write_bundle
+from edgemeta.errors import OptionError
 from edgemeta.meta import checkpoint
 from edgemeta.meta.trainer import embed_all, load_data, split
 from edgemeta.normalisation import Normalisation, to_float
-from edgemeta.terminal import printable
 
+from .naming import checked_name
 from .onnx import to_onnx
 from .simulating import simulate, worst_cosine
 from .sources import Source, _scale, embedding_id, from_checkpoint
@@ -39,7 +38,7 @@ def export_checkpoint(
     wanted: Wanted | None = None,
 ) -> Bundle:
     """Export the run in `folder` as the bundle `out`: `export_source` of `from_checkpoint`."""
-    _checked_name(name, Path(out))
+    checked_name(name, Path(out))
     return export_source(from_checkpoint(folder), out, name=name, licences=licences, wanted=wanted)
 
 
@@ -56,7 +55,7 @@ def export_source(
     name: that in the manifest, NAME when not given. wanted: the variants, float32 ONNX when not given. Nothing is left
     behind on an error. Raises OptionError, BundleError, MissingDependencyError.
     """
-    name = _checked_name(name, Path(out))
+    name = checked_name(name, Path(out))
     graph = to_onnx(source.module, source.input.height, source.input.width)
     inputs, outputs = source.golden()
     variants = [
@@ -99,17 +98,3 @@ def held_out_background(folder: str | os.PathLike[str]) -> Background:
     normalisation = Normalisation(l2=config.l2, scale=_scale(backbone, config))
     z = to_float(normalisation.apply(embed_all(backbone, held_out.pixels).cpu().numpy()))
     return measure_background(z, held_out.labels, source="classes held out of training")
-
-
-def _checked_name(name: str | None, out: Path) -> str:
-    """The name in the manifest. Raises OptionError for one that no bundle can have, also for the file."""
-    if out.suffix != SUFFIX:
-        raise OptionError(f"a bundle's file ends in {SUFFIX}: --out {printable(str(out) + SUFFIX)}")
-    chosen = out.stem if name is None else name
-    try:
-        return Field(chosen, "name").word()
-    except BundleDamagedError as error:
-        raise OptionError(
-            f"a bundle cannot be called '{printable(chosen)}'; give it a --name of 1 to 64 letters, digits, '.', '_' "
-            "and '-', the first a letter or a digit"
-        ) from error

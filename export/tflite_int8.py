@@ -18,6 +18,7 @@ from edgemeta.errors import OptionError
 from edgemeta.terminal import printable
 
 from .ranges import Ranges
+from .simulating import worst_cosine
 from .tflite import FP32, convert, variant
 from .tflite_file import Operator, Program, Quantisation, Tensor, to_bytes
 from .tflite_operators import ACTIVATIONS, NONE
@@ -83,7 +84,7 @@ def harms(
     found = {}
     for name in _layers(program):
         alone = quantise(convert(model), ranges, partial(_is_layer, name))
-        found[name] = _worst_cosine(embed(to_bytes(alone)), expected)
+        found[name] = worst_cosine(embed(to_bytes(alone)), expected)
     return found
 
 
@@ -97,7 +98,7 @@ def choose_kept(model: bytes, ranges: Ranges, images: NDArray[np.uint8], wanted:
     harm = harms(model, ranges, images, embed)
     order = sorted(harm, key=lambda name: harm[name])
     for count in range(len(order) + 1):
-        got = _worst_cosine(embed(to_tflite_int8(model, ranges, keep=order[:count])), expected)
+        got = worst_cosine(embed(to_tflite_int8(model, ranges, keep=order[:count])), expected)
         if got >= wanted:
             return order[:count]
     raise OptionError(f"a worst cosine of {wanted} is out of reach: {got:.6f} with every layer in float")
@@ -124,13 +125,6 @@ def _embedder(images: NDArray[np.uint8]) -> Callable[[bytes], NDArray[np.float32
     from edgemeta.runners.litert import LiteRTRunner
 
     return lambda graph: LiteRTRunner(FP32, graph).run(images)
-
-
-def _worst_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    a64, b64 = a.astype(np.float64), b.astype(np.float64)
-    lengths = np.linalg.norm(a64, axis=1) * np.linalg.norm(b64, axis=1)
-    same = (a == b).all(axis=1)  # rows of zeros agree, though they have no direction
-    return float(np.where(same, 1.0, (a64 * b64).sum(axis=1) / np.where(lengths == 0.0, 1.0, lengths)).min())
 
 
 def between(least: float, most: float) -> Quantisation:

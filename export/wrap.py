@@ -18,16 +18,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgemeta.bundle import SUFFIX, Bundle, HeadRecipe, InputContract, Licence, Variant, write_bundle
-from edgemeta.bundle.fields import Field
+from edgemeta.bundle import Bundle, HeadRecipe, InputContract, Licence, Variant, write_bundle
 from edgemeta.data import Glyphs
-from edgemeta.errors import BundleDamagedError, BundleError, OptionError
+from edgemeta.errors import BundleError, OptionError
 from edgemeta.heads import make_head
 from edgemeta.imaging import Channels, resize
 from edgemeta.normalisation import Normalisation
 from edgemeta.options import as_path
 from edgemeta.terminal import printable
 
+from .naming import checked_name
 from .wrap_candidates import BAD, LINEAR_OUTPUT, Candidate, Candidates
 from .wrap_scaling import CHOICES, RAW, Affine, Scaling, affine, in_words, parse_scaling
 
@@ -190,19 +190,6 @@ def settled(given: ModelInput, scale: str | None, channels: Channels | None) -> 
     if given.dtype == "uint8" and given.scaling == RAW and scaling != RAW:
         raise OptionError(f"the model takes pixels as they are and scales them itself: leave --scale {scale} out")
     return scaling, channels or given.order or "rgb"
-
-
-def checked_name(name: str | None, out: Path) -> str:
-    """The name in the manifest. Raises OptionError for one that no bundle can have, also for the file."""
-    if out.suffix != SUFFIX:
-        raise OptionError(f"a bundle's file ends in {SUFFIX}: --out {printable(str(out) + SUFFIX)}")
-    try:
-        return Field(out.stem if name is None else name, "name").word()
-    except BundleDamagedError as error:
-        raise OptionError(
-            f"a bundle cannot be called '{printable(out.stem if name is None else name)}'; give it a --name of 1 to "
-            "64 letters, digits, '.', '_' and '-', the first a letter or a digit"
-        ) from error
 
 
 def golden_inputs(height: int, width: int) -> NDArray[np.uint8]:
